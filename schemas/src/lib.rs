@@ -1,0 +1,14 @@
+//! Every format that crosses a process or a disk.
+//!
+//! Comes in: bytes that etcd, its clients or Revkeep wrote. Goes out: typed rows, files and messages, or an error
+//! that names the offset and what was expected there. Promises: what was read is what was written, byte for byte,
+//! and memory does not grow with the file. Never: a network call, a clock, a panic on input.
+//! Read next: [`row`] for the unit of everything, then [`boltdb`] for etcd's file and [`segment`] for ours.
+
+pub mod error;
+pub mod revision;
+pub mod row;
+
+pub use error::FormatError;
+pub use revision::Revision;
+pub use row::{Row, RowBuf, RowKey, RowSource};
