@@ -243,7 +243,7 @@ impl<'a> EncodedRows<'a> {
         };
         let key = RowKey::decode(self.take(len, "a row key")?)?;
         let len = self.take(4, "the length of a value")?;
-        let len = len.try_into().map(u32::from_le_bytes).unwrap_or(u32::MAX);
+        let len = len.try_into().map_or(u32::MAX, u32::from_le_bytes);
         let value = self.take(len as usize, "a value")?;
         Ok(Row { key, value })
     }

@@ -1,0 +1,138 @@
+use proptest::{collection::vec, prelude::*};
+
+use super::{HashFilter, HashKv, HashView, TombstoneRule};
+use crate::{
+    Revision, Row, RowKey,
+    compaction::{
+        LiveIndex,
+        model::{Model, crc32c, histories, rules},
+    },
+};
+
+fn stream(rows: &Model, floor: Revision, filter: HashFilter) -> u32 {
+    let mut index = LiveIndex::new(3, floor, &[filter.revision], 0).unwrap();
+    for row in &rows.0 {
+        index.observe(&row.as_row()).unwrap();
+    }
+    let mut view = HashView::new(filter);
+    for row in &rows.0 {
+        view.update(&row.as_row(), &index, 0).unwrap();
+    }
+    view.finish()
+}
+
+proptest! {
+    /// Invariant 3, exact: the streamed hash is the one said in words, whether or not the rows below C are purged.
+    #[test]
+    fn the_stream_hashes_as_the_model(
+        history in histories(), base in 0..20_i64, revision in 0..26_i64, compacted in prop::option::of(0..26_i64),
+        rule in rules(), purged in any::<bool>(),
+    ) {
+        let (floor, revision) = (Revision(base), Revision(base + revision));
+        let compacted = compacted.map(|compacted| Revision((base + compacted).min(revision.0)));
+        let mut rows = history.compact(floor, rule);
+        if let (true, Some(at)) = (purged, compacted) {
+            rows = rows.compact(at, rule);
+        }
+        let filter = HashFilter { revision, compacted, rule };
+        prop_assert_eq!(stream(&rows, floor, filter), rows.hash(revision, compacted, rule));
+    }
+
+    #[test]
+    fn while_a_key_lives_purging_changes_nothing(
+        history in histories(), compacted in 0..26_i64, above in 0..9_i64, rule in rules(),
+    ) {
+        let compacted = Revision(compacted);
+        let revision = Revision(compacted.0 + above);
+        let filter = HashFilter { revision, compacted: Some(compacted), rule };
+        let mut live = Model::run(&[vec![(9, true)]]).0;
+        live.extend(history.0.iter().cloned().map(|mut row| {
+            row.key.main = row.key.main.next();
+            row
+        }));
+        let history = Model(live);
+        let purged = history.compact(compacted, rule);
+        prop_assume!(compacted >= Revision(2));
+        prop_assert_eq!(
+            stream(&history, Revision::ZERO, filter),
+            stream(&purged, compacted, filter)
+        );
+    }
+
+    #[test]
+    fn pieces_of_any_size_fold_alike(sizes in vec(0..9000_usize, 0..12)) {
+        let mut fold = HashKv::new();
+        let mut plain = b"key".to_vec();
+        for (main, size) in (2_i64..).zip(sizes) {
+            let value = vec![main.to_le_bytes()[0]; size];
+            let key = RowKey { main: Revision(main), sub: 0, tombstone: size % 2 == 0 };
+            fold.update(&Row { key, value: &value });
+            plain.extend_from_slice(&key.encode());
+            plain.extend_from_slice(&value);
+        }
+        prop_assert_eq!(fold.finish(), crc32c(&plain));
+    }
+}
+
+#[test]
+fn an_empty_store_has_the_known_hash() {
+    assert_eq!(HashKv::new().finish(), 0x40a4_756d);
+}
+
+/// The empty-keep trap: once the last key is gone, rows below C that are still there count again.
+#[test]
+fn with_no_live_key_every_row_present_counts() {
+    let history = Model::run(&[vec![(1, true)], vec![(1, true)], vec![(1, false)]]);
+    let filter = |rule| HashFilter {
+        revision: Revision(4),
+        compacted: Some(Revision(4)),
+        rule,
+    };
+    let counted = stream(&history, Revision::ZERO, filter(TombstoneRule::Counted));
+    let skipped = stream(&history, Revision::ZERO, filter(TombstoneRule::Skipped));
+    assert_ne!(counted, 0x40a4_756d);
+    assert_ne!(counted, skipped, "the rules part at a tombstone at C");
+    let mut puts = HashKv::new();
+    for row in history.0.iter().filter(|row| !row.key.tombstone) {
+        puts.update(&row.as_row());
+    }
+    assert_eq!(skipped, puts.finish());
+}
+
+#[test]
+fn the_filter_counts_as_its_steps_say() {
+    let row = |main, tombstone| RowKey {
+        main: Revision(main),
+        sub: 0,
+        tombstone,
+    };
+    let filter = HashFilter {
+        revision: Revision(9),
+        compacted: Some(Revision(5)),
+        rule: TombstoneRule::Skipped,
+    };
+    assert!(!filter.counts(row(10, false), None, true), "above R");
+    assert!(filter.counts(row(7, true), None, true), "above C");
+    assert!(filter.counts(row(4, false), None, true), "live below C");
+    let newest = Some(row(7, false));
+    assert!(!filter.counts(row(4, false), newest, true), "not live");
+    assert!(filter.counts(row(4, false), newest, false), "none lives");
+    assert!(!filter.counts(row(5, true), None, false), "tombstone at C");
+}
+
+#[test]
+fn the_rule_follows_the_version() {
+    let counted = [
+        "3.4.33",
+        "3.5.15",
+        "v3.5.1",
+        "3.3.27",
+        "3.4.0-rc.1",
+        "2.3.8",
+    ];
+    let skipped = [
+        "3.4.34", "3.5.16", "3.5.33", "3.6.0", "3.7.1", "4.0.0", "", "odd",
+    ];
+    assert!(counted.map(TombstoneRule::for_version) == [TombstoneRule::Counted; 6]);
+    assert!(skipped.map(TombstoneRule::for_version) == [TombstoneRule::Skipped; 8]);
+}

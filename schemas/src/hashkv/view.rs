@@ -1,0 +1,108 @@
+//! Which rows count.
+
+use super::{HashKv, TombstoneRule};
+use crate::{FormatError, Revision, Row, RowKey, compaction::LiveIndex, kv::key_of};
+
+/// The filter of HashKV at revision R on a server that stands at compact revision C.
+///
+/// 1. Rows above R do not count.
+/// 2. At or below C a row counts only if it is the live row of its key at R: the newest at or below R, and no
+///    tombstone. When *no key at all* is live at R this step is off, and every row that is still there counts.
+/// 3. By [`TombstoneRule::Skipped`] a tombstone exactly at C does not count.
+/// 4. All others count, tombstones between C and R too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashFilter {
+    /// The revision asked, R.
+    pub revision: Revision,
+    /// The compact revision, C; `None` on a server that was never compacted.
+    pub compacted: Option<Revision>,
+    /// What the server's version does with a tombstone at C.
+    pub rule: TombstoneRule,
+}
+
+impl HashFilter {
+    /// Whether a row counts, by the key of its user key's newest row at or below R (`None` when that is the row
+    /// itself), and whether any key is live at R.
+    #[must_use]
+    pub fn counts(&self, row: RowKey, newest: Option<RowKey>, any_live: bool) -> bool {
+        self.among_present(row) && (!any_live || self.above_compaction(row) || is_live(row, newest))
+    }
+
+    /// Steps 1 and 3: those that do not ask about the key.
+    fn among_present(&self, row: RowKey) -> bool {
+        let skipped = self.rule == TombstoneRule::Skipped
+            && row.tombstone
+            && self.compacted == Some(row.main);
+        row.main <= self.revision && !skipped
+    }
+
+    fn above_compaction(&self, row: RowKey) -> bool {
+        self.compacted.is_none_or(|compacted| row.main > compacted)
+    }
+}
+
+/// Whether the row is the live one of its key.
+fn is_live(row: RowKey, newest: Option<RowKey>) -> bool {
+    !row.tombstone && newest.is_none_or(|newest| newest == row)
+}
+
+/// HashKV over a stream of rows, in one pass and without knowing beforehand whether any key is live at R.
+///
+/// Until the first live row it folds both ways: the hash of an empty keep set, and that of a full one.
+#[derive(Clone, Debug)]
+pub struct HashView {
+    filter: HashFilter,
+    kept: HashKv,
+    /// The fold without step 2, as long as no live row was seen.
+    present: Option<HashKv>,
+}
+
+impl HashView {
+    /// Starts a fold.
+    #[must_use]
+    pub fn new(filter: HashFilter) -> Self {
+        Self {
+            filter,
+            kept: HashKv::new(),
+            present: Some(HashKv::new()),
+        }
+    }
+
+    /// Takes the next row, in ascending order. `index` has to know every row above its floor up to R, and `point` is
+    /// the position of R among its points.
+    ///
+    /// # Errors
+    /// [`FormatError::Corrupt`] when the row's value has no readable key.
+    pub fn update(
+        &mut self,
+        row: &Row<'_>,
+        index: &LiveIndex,
+        point: usize,
+    ) -> Result<(), FormatError> {
+        if !self.filter.among_present(row.key) {
+            return Ok(());
+        }
+        let above = self.filter.above_compaction(row.key);
+        let mut live = false;
+        if !above || self.present.is_some() {
+            let newest = index.newest(key_of(row.value)?, point);
+            live = is_live(row.key, newest);
+        }
+        if live {
+            self.present = None;
+        }
+        if above || live {
+            self.kept.update(row);
+        }
+        if let Some(present) = &mut self.present {
+            present.update(row);
+        }
+        Ok(())
+    }
+
+    /// The hash.
+    #[must_use]
+    pub fn finish(self) -> u32 {
+        self.present.unwrap_or(self.kept).finish()
+    }
+}
