@@ -8,6 +8,7 @@
 pub mod compaction;
 pub mod digest;
 pub mod error;
+pub mod etcd_api;
 pub mod hashkv;
 pub mod kv;
 pub mod revision;
