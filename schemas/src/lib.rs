@@ -7,12 +7,16 @@
 
 pub mod compaction;
 pub mod digest;
+pub mod envelope;
 pub mod error;
 pub mod etcd_api;
 pub mod hashkv;
 pub mod kv;
+pub mod manifest;
+pub mod names;
 pub mod revision;
 pub mod row;
+pub mod segment;
 
 pub use error::FormatError;
 pub use revision::Revision;

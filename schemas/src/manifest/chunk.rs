@@ -1,0 +1,146 @@
+//! A chunk: a piece of the rows of a base, compressed, named by what it holds.
+//!
+//! The body of the object is the length of the plain rows (8 bytes, little-endian) and one zstd frame.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::FormatError;
+use crate::envelope::{self, Identity};
+
+/// The longest chunk that a reader unpacks, in plain bytes. Writers stay at 16 MiB unless a single row is longer.
+pub const MAX_CHUNK_PLAIN_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The name of a chunk: the SHA-256 of its encoded rows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChunkHash(pub [u8; 32]);
+
+impl ChunkHash {
+    /// The name of these rows.
+    pub fn of(plain: &[u8]) -> Self {
+        Self(Sha256::digest(plain).into())
+    }
+}
+
+impl fmt::Display for ChunkHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ChunkHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChunkHash({self})")
+    }
+}
+
+impl FromStr for ChunkHash {
+    type Err = FormatError;
+
+    fn from_str(name: &str) -> Result<Self, FormatError> {
+        let wrong = || {
+            FormatError::misuse(
+                format!("chunk name {name:?}"),
+                "it must have 64 lower-case hexadecimal digits",
+            )
+        };
+        let mut bytes = [0; 32];
+        if name.len() != 64 || !name.is_ascii() {
+            return Err(wrong());
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            let digits = name.get(at..at + 2).ok_or_else(wrong)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        }
+        Some(Self(bytes))
+            .filter(|hash| hash.to_string() == name)
+            .ok_or_else(wrong)
+    }
+}
+
+/// Packs encoded rows into a chunk object. The name in `identity` is the hash of `plain`.
+///
+/// # Errors
+/// [`FormatError::Misuse`] when the name is not that of the rows, [`FormatError::Io`] when zstd fails.
+pub fn encode_chunk(
+    identity: &Identity,
+    writer: &str,
+    plain: &[u8],
+    zstd_level: i32,
+) -> Result<Bytes, FormatError> {
+    if identity.name != ChunkHash::of(plain).to_string() {
+        return Err(FormatError::misuse(
+            format!("chunk {}", identity.name),
+            "it is not the name of these rows",
+        ));
+    }
+    let packed =
+        zstd::bulk::compress(plain, zstd_level).map_err(FormatError::io("pack a chunk"))?;
+    let mut body = Vec::with_capacity(8 + packed.len());
+    body.extend_from_slice(&(plain.len() as u64).to_le_bytes());
+    body.extend_from_slice(&packed);
+    Ok(envelope::seal(identity, writer, &body))
+}
+
+/// Unpacks a chunk object: identity, hash of the object, length, then the name against the rows.
+///
+/// # Errors
+/// [`FormatError::Corrupt`] when it is not, to the last bit, the chunk that was asked for.
+pub fn decode_chunk(object: &Bytes, asked: &Identity) -> Result<Bytes, FormatError> {
+    let what = || format!("chunk {}", asked.name);
+    let body = envelope::open(object, asked)?;
+    let Some((len, packed)) = body.split_first_chunk::<8>() else {
+        return Err(FormatError::corrupt(what(), 0, "8 bytes of length", "less"));
+    };
+    let plain = unpack(
+        packed,
+        u64::from_le_bytes(*len),
+        MAX_CHUNK_PLAIN_BYTES,
+        &what(),
+    )?;
+    let name = ChunkHash::of(&plain).to_string();
+    if name != asked.name {
+        return Err(FormatError::corrupt(what(), 0, "rows with that hash", name));
+    }
+    Ok(plain.into())
+}
+
+/// Unpacks one zstd frame into exactly `len` bytes, of which no more than `cap` are accepted.
+pub(crate) fn unpack(
+    packed: &[u8],
+    len: u64,
+    cap: u64,
+    what: &str,
+) -> Result<Vec<u8>, FormatError> {
+    let capacity = usize::try_from(len)
+        .ok()
+        .filter(|_| len <= cap)
+        .ok_or_else(|| {
+            FormatError::corrupt(
+                what,
+                0,
+                format!("at most {cap} plain bytes"),
+                len.to_string(),
+            )
+        })?;
+    let plain = zstd::bulk::decompress(packed, capacity).map_err(|error| {
+        FormatError::corrupt(
+            what,
+            0,
+            format!("a zstd frame of {len} bytes"),
+            error.to_string(),
+        )
+    })?;
+    if plain.len() != capacity {
+        return Err(FormatError::corrupt(
+            what,
+            0,
+            format!("{len} plain bytes"),
+            plain.len().to_string(),
+        ));
+    }
+    Ok(plain)
+}

@@ -1,0 +1,17 @@
+//! Manifests: the small objects of a vault, and the chunks of rows that a base's manifest lists.
+//!
+//! Every object here is a body in an [`crate::envelope`]; `formats/manifest.md` has the tables. A type is what callers
+//! use; the message that is stored is private beside it, and what was read is checked before it is returned.
+
+mod base;
+mod chunk;
+mod chunker;
+mod small;
+
+pub use base::{BaseManifest, Checkpoint, ChunkRef, SmallBucket};
+pub use chunk::{ChunkHash, MAX_CHUNK_PLAIN_BYTES, decode_chunk, encode_chunk};
+pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
+pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat};
+
+pub(crate) use base::{WireCheckpoint, digest};
+pub(crate) use chunk::unpack;
