@@ -13,6 +13,7 @@ pub mod etcd_api;
 pub mod hashkv;
 pub mod kv;
 pub mod manifest;
+pub mod member;
 pub mod names;
 pub mod revision;
 pub mod row;
