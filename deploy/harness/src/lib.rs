@@ -14,7 +14,10 @@ mod etcd;
 mod http;
 mod port;
 mod process;
+pub mod product;
 mod s3;
+pub mod truth;
+pub mod workload;
 
 pub use binary::binary;
 pub use dev::{dev_dir, workspace_root};

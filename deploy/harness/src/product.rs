@@ -1,0 +1,142 @@
+//! Revkeep's own binaries as an operator runs them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{Process, binary};
+
+/// The cluster name that [`Agent`] captures under.
+pub const CLUSTER: &str = "test";
+
+/// How long the agent may take to flush and end after SIGTERM.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running `revkeep-agent run`.
+#[derive(Debug)]
+pub struct Agent {
+    process: Process,
+}
+
+impl Agent {
+    /// Starts an agent on `endpoints` that fills `vault`; its state and log are in `folder`.
+    ///
+    /// # Errors
+    /// When the binary cannot be built or started.
+    pub fn start(folder: &Path, endpoints: &[String], vault: &str, flags: &[&str]) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let state = folder.join("state");
+        let endpoints = endpoints.join(",");
+        let state = state.to_str().context("a path that is not UTF-8")?;
+        let arguments = [
+            "run",
+            "--endpoints",
+            &endpoints,
+            "--vault",
+            vault,
+            "--cluster",
+            CLUSTER,
+        ];
+        let arguments = arguments
+            .into_iter()
+            .chain(["--state-dir", state])
+            .chain(flags.iter().copied());
+        let none: [(&str, &str); 0] = [];
+        let process = Process::spawn(
+            &binary("revkeep-agent")?,
+            arguments,
+            none,
+            &folder.join("agent.log"),
+        )?;
+        Ok(Self { process })
+    }
+
+    /// SIGTERM: the agent flushes what it holds and ends.
+    ///
+    /// # Errors
+    /// When it does not end in time or says that it failed.
+    pub async fn stop(mut self) -> Result<()> {
+        self.process.terminate()?;
+        let status = self.process.wait(STOPPED_WITHIN).await?;
+        ensure!(
+            status.success(),
+            "the agent ended with {status}:\n{}",
+            self.process.log_tail(40)
+        );
+        Ok(())
+    }
+
+    /// SIGKILL, as a crash would.
+    ///
+    /// # Errors
+    /// When the process cannot be ended.
+    pub fn kill(&mut self) -> Result<()> {
+        ensure!(
+            self.process.ended()?.is_none(),
+            "the agent had ended by itself:\n{}",
+            self.process.log_tail(40)
+        );
+        self.process.kill()
+    }
+
+    /// Waits for a line in its log.
+    ///
+    /// # Errors
+    /// When the agent ends first, or the line does not come in time.
+    pub async fn wait_for_log(&mut self, text: &str) -> Result<()> {
+        self.process
+            .wait_for_log(text, Duration::from_secs(60))
+            .await
+    }
+}
+
+/// What a run of `revkeep` gave.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Answer {
+    /// The standard output as JSON.
+    ///
+    /// # Errors
+    /// When the run failed or printed something else.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        ensure!(
+            self.code == 0,
+            "revkeep ended with {}:\n{}",
+            self.code,
+            self.stderr
+        );
+        serde_json::from_str(&self.stdout).with_context(|| format!("not JSON: {}", self.stdout))
+    }
+}
+
+/// Runs `revkeep ARGUMENTS` to its end.
+///
+/// # Errors
+/// When the binary cannot be built or started, or ends by a signal.
+pub async fn revkeep(arguments: &[&str]) -> Result<Answer> {
+    let program = binary("revkeep")?;
+    let output = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let Some(code) = output.status.code() else {
+        bail!("revkeep ended with {}", output.status)
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Answer {
+        code,
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    })
+}
