@@ -1,1 +1,40 @@
-//! placeholder
+//! Where backups live: one prefix of an object store, any number of clusters.
+//!
+//! Comes in: sealed segments and the rows of snapshots. Goes out: what can be restored, and the rows of it, in order.
+//! Promises: what is acknowledged is in the store; what is read is what was written, to the last bit; nothing that was
+//! written is ever overwritten but the head, a hint. Never: a deletion; a lock; memory that grows with the data.
+//! Read next: [`Vault`], [`Cluster`], [`Timeline`]; then [`Coverage`] for what can be brought back.
+
+mod backend;
+mod base;
+mod cluster;
+mod coverage;
+mod error;
+mod inventory;
+mod layout;
+mod objects;
+mod probe;
+mod read;
+mod timeline;
+mod vault;
+
+pub use base::BaseFacts;
+pub use cluster::Cluster;
+pub use coverage::{Coverage, Missing};
+pub use error::{ErrorKind, VaultError};
+pub use inventory::{BaseEntry, Damage, GapEntry, Inventory, SegmentEntry};
+pub use layout::{NameKind, ObjectName};
+pub use objects::Stored;
+pub use probe::{ProbeReport, probe};
+pub use read::{Piece, PlainRows, ReadOptions};
+pub use timeline::Timeline;
+pub use vault::Vault;
+
+pub use revkeep_schemas::manifest::{
+    BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, SmallBucket, SourceIdentity,
+    TimelineRecord,
+};
+pub use revkeep_schemas::names::{ClusterName, TimelineId, Uid, VaultId};
+pub use revkeep_schemas::segment::{
+    CompactionMark, LeaseFact, SealedSegment, SegmentIndex, SegmentReader, SegmentWriter, TimeMark,
+};

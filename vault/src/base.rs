@@ -1,0 +1,265 @@
+//! Takes a base: cuts rows into chunks, uploads those that the vault does not have, and the manifest last.
+
+use std::collections::HashMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use revkeep_schemas::digest::RowDigest;
+use revkeep_schemas::manifest::{
+    BaseManifest, Checkpoint, ChunkHash, ChunkRef, Chunker, ChunkerOptions, PlainChunk,
+    SmallBucket, decode_chunk, encode_chunk,
+};
+use revkeep_schemas::names::Uid;
+use revkeep_schemas::{Revision, RowSource, envelope};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use crate::error::{ErrorKind, VaultError};
+use crate::layout::{self, NameKind};
+use crate::objects::Created;
+use crate::timeline::Timeline;
+
+/// Chunks that are packed and uploaded at once. With one that waits and one that is cut, memory stays below
+/// `(PARALLEL_CHUNKS + 2)` times twice a chunk: 4 MiB on average, 16 MiB at most.
+const PARALLEL_CHUNKS: usize = 3;
+/// The zstd level of chunks.
+const ZSTD_LEVEL: i32 = 3;
+
+/// All that a base says besides its rows; see [`BaseManifest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaseFacts {
+    /// The revision of the snapshot.
+    pub revision: Revision,
+    /// The source's compact revision in the snapshot; zero if it was never compacted.
+    pub compact_revision: Revision,
+    /// All buckets of the source's db file but `key`.
+    pub buckets: Vec<SmallBucket>,
+    /// What the source said about the rows, if it was asked.
+    pub checkpoint: Option<Checkpoint>,
+    /// The source's version.
+    pub etcd_version: String,
+    /// The source's cluster id.
+    pub cluster_id: u64,
+    /// The id of the member that sent the snapshot.
+    pub member_id: u64,
+    /// The source's Raft term.
+    pub raft_term: u64,
+    /// The source's Raft index.
+    pub raft_index: u64,
+    /// The size of the source's db file, in bytes.
+    pub db_bytes: u64,
+    /// When the snapshot began, by the agent's clock.
+    pub started_unix_ms: i64,
+    /// When its last byte arrived, by the agent's clock.
+    pub finished_unix_ms: i64,
+}
+
+impl Timeline {
+    /// Stores a base. Rows are read on a blocking thread, in order; chunks that `previous`, an earlier base of this
+    /// cluster, lists are not uploaded again. The base is there when this returns, and not before.
+    ///
+    /// # Errors
+    /// `Internal` when the rows are out of order, `Retry` when the store failed; then no base was stored and the call
+    /// can be repeated: chunks that arrived are found again.
+    pub async fn write_base<S>(
+        &self,
+        facts: BaseFacts,
+        rows: S,
+        previous: Option<&BaseManifest>,
+    ) -> Result<BaseManifest, VaultError>
+    where
+        S: RowSource + Send + 'static,
+        S::Error: std::error::Error + Send + Sync + 'static,
+    {
+        self.write_base_with(facts, rows, previous, ChunkerOptions::default())
+            .await
+    }
+
+    /// [`Timeline::write_base`] with other sizes of chunks.
+    ///
+    /// # Errors
+    /// As [`Timeline::write_base`].
+    pub async fn write_base_with<S>(
+        &self,
+        facts: BaseFacts,
+        rows: S,
+        previous: Option<&BaseManifest>,
+        options: ChunkerOptions,
+    ) -> Result<BaseManifest, VaultError>
+    where
+        S: RowSource + Send + 'static,
+        S::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let known: HashMap<ChunkHash, ChunkRef> = previous
+            .into_iter()
+            .flat_map(|base| base.chunks.iter().map(|chunk| (chunk.hash, *chunk)))
+            .collect();
+        let (sender, receiver) = mpsc::channel(1);
+        let to = facts.revision;
+        let cutting = spawn_blocking(move || cut(rows, to, options, &sender));
+        let chunks: Result<Vec<_>, _> = stream::unfold(receiver, async |mut receiver| {
+            receiver.recv().await.map(|chunk| (chunk, receiver))
+        })
+        .map(|chunk| self.store_chunk(chunk, &known))
+        .buffered(PARALLEL_CHUNKS)
+        .try_collect()
+        .await;
+        // When an upload fails its error counts: cutting then stops at a closed channel.
+        let cut = cutting.await.map_err(VaultError::task("cut a base"))?;
+        let chunks = chunks?;
+        cut?;
+        self.put_manifest(manifest(facts, chunks)).await
+    }
+
+    async fn put_manifest(&self, manifest: BaseManifest) -> Result<BaseManifest, VaultError> {
+        let name = self.name(NameKind::Base {
+            revision: manifest.revision,
+            uid: Uid(rand::random()),
+        });
+        let body = manifest.encode();
+        // What no reader would take must not be stored.
+        BaseManifest::decode(&body).map_err(VaultError::format(name.path()))?;
+        let vault = &self.cluster.vault;
+        let object = envelope::seal(&self.identity(&name), &vault.writer, &body);
+        vault.objects.put_unique(&name.path(), object).await?;
+        Ok(manifest)
+    }
+
+    async fn store_chunk(
+        &self,
+        chunk: PlainChunk,
+        known: &HashMap<ChunkHash, ChunkRef>,
+    ) -> Result<ChunkRef, VaultError> {
+        let (hash, chunk) = spawn_blocking(move || (chunk.hash(), chunk))
+            .await
+            .map_err(VaultError::task("hash a chunk"))?;
+        if let Some(known) = known.get(&hash) {
+            return Ok(*known);
+        }
+        let vault = &self.cluster.vault;
+        let name = layout::chunk_path(&self.cluster.name, &hash);
+        let asked = layout::chunk_identity(
+            vault.id,
+            &self.cluster.name,
+            &hash,
+            (chunk.first, chunk.last),
+        );
+        let mut stored = ChunkRef {
+            hash,
+            first: chunk.first,
+            last: chunk.last,
+            rows: chunk.rows,
+            plain_bytes: chunk.plain.len() as u64,
+            stored_bytes: 0,
+            digest: chunk.digest,
+        };
+        let writer = vault.writer.clone();
+        let identity = asked.clone();
+        let packing =
+            spawn_blocking(move || encode_chunk(&identity, &writer, &chunk.plain, ZSTD_LEVEL));
+        let object = packing
+            .await
+            .map_err(VaultError::task("pack a chunk"))?
+            .map_err(VaultError::format(name.as_str()))?;
+        stored.stored_bytes = object.len() as u64;
+        let failed = match vault.objects.create(&name, object.clone()).await {
+            Ok(Created::New) => return Ok(stored),
+            Ok(Created::Exists) => None,
+            Err(error) if error.kind() == ErrorKind::Retry => Some(error),
+            Err(error) => return Err(error),
+        };
+        // Another base has it, or the answer was lost: only a sound chunk counts.
+        let there = match (vault.objects.find(&name).await, failed) {
+            (Ok(Some(there)), _) => there,
+            (_, Some(error)) | (Err(error), None) => return Err(error),
+            (Ok(None), None) => {
+                return Err(VaultError::new(
+                    ErrorKind::Retry,
+                    format!("put {name}: a conflict in the store; try again"),
+                ));
+            }
+        };
+        let bytes = there.len() as u64;
+        let checking = spawn_blocking(move || decode_chunk(&there, &asked).map(|_| ()));
+        if let Err(error) = checking.await.map_err(VaultError::task("check a chunk"))? {
+            // The one right content of this name is at hand, so a damaged chunk is mended.
+            tracing::warn!(chunk = name, %error, "a damaged chunk is written anew");
+            vault.objects.replace(&name, object).await?;
+            return Ok(stored);
+        }
+        stored.stored_bytes = bytes;
+        Ok(stored)
+    }
+}
+
+/// Reads all rows and sends chunks, until the end or until nobody takes them.
+fn cut<S>(
+    mut rows: S,
+    to: Revision,
+    options: ChunkerOptions,
+    chunks: &mpsc::Sender<PlainChunk>,
+) -> Result<(), VaultError>
+where
+    S: RowSource,
+    S::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut chunker = Chunker::new(options);
+    let mut last = None;
+    loop {
+        let row = rows.next_row().map_err(|error| {
+            VaultError::new(
+                ErrorKind::Corrupt,
+                "read the rows of a base: take another snapshot",
+            )
+            .with_source(error)
+        })?;
+        let Some(row) = row else { break };
+        if last.is_some_and(|last| row.key <= last) || row.key.main > to {
+            return Err(VaultError::new(
+                ErrorKind::Internal,
+                format!(
+                    "write a base at {to}: row {}.{} is out of order",
+                    row.key.main, row.key.sub
+                ),
+            ));
+        }
+        last = Some(row.key);
+        let chunk = chunker
+            .push(&row)
+            .map_err(VaultError::format("cut a base"))?;
+        if let Some(chunk) = chunk
+            && chunks.blocking_send(chunk).is_err()
+        {
+            return Ok(());
+        }
+    }
+    if let Some(chunk) = chunker.finish() {
+        // A closed channel means that an upload failed, and that error is told.
+        let _closed = chunks.blocking_send(chunk);
+    }
+    Ok(())
+}
+
+fn manifest(facts: BaseFacts, chunks: Vec<ChunkRef>) -> BaseManifest {
+    let digest = chunks
+        .iter()
+        .fold(RowDigest::default(), |sum, chunk| sum.combine(chunk.digest));
+    BaseManifest {
+        revision: facts.revision,
+        compact_revision: facts.compact_revision,
+        rows: chunks.iter().map(|chunk| chunk.rows).sum(),
+        plain_bytes: chunks.iter().map(|chunk| chunk.plain_bytes).sum(),
+        stored_bytes: chunks.iter().map(|chunk| chunk.stored_bytes).sum(),
+        digest,
+        chunks,
+        buckets: facts.buckets,
+        checkpoint: facts.checkpoint,
+        etcd_version: facts.etcd_version,
+        cluster_id: facts.cluster_id,
+        member_id: facts.member_id,
+        raft_term: facts.raft_term,
+        raft_index: facts.raft_index,
+        db_bytes: facts.db_bytes,
+        started_unix_ms: facts.started_unix_ms,
+        finished_unix_ms: facts.finished_unix_ms,
+    }
+}

@@ -1,0 +1,179 @@
+//! A cluster in a vault: its timelines and its head.
+
+use revkeep_schemas::Revision;
+use revkeep_schemas::envelope;
+use revkeep_schemas::manifest::{Head, SourceIdentity, TimelineRecord};
+use revkeep_schemas::names::{ClusterName, TimelineId};
+
+use crate::error::{ErrorKind, VaultError};
+use crate::layout::{self, NameKind, ObjectName};
+use crate::objects::Created;
+use crate::timeline::Timeline;
+use crate::vault::Vault;
+
+/// One cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub(crate) vault: Vault,
+    pub(crate) name: ClusterName,
+}
+
+impl Cluster {
+    /// Its name.
+    pub fn name(&self) -> &ClusterName {
+        &self.name
+    }
+
+    /// Its vault.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// The numbers of its timelines, ascending.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn timeline_ids(&self) -> Result<Vec<TimelineId>, VaultError> {
+        let folders = self
+            .vault
+            .objects
+            .folders(&format!("clusters/{}", self.name))
+            .await?;
+        let mut ids: Vec<TimelineId> = folders
+            .iter()
+            .filter_map(|folder| folder.parse().ok())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// All its timelines, ascending.
+    ///
+    /// # Errors
+    /// `Corrupt` when the record of one is damaged; as the store fails.
+    pub async fn timelines(&self) -> Result<Vec<Timeline>, VaultError> {
+        let mut timelines = Vec::new();
+        for id in self.timeline_ids().await? {
+            timelines.push(self.timeline(id).await?);
+        }
+        Ok(timelines)
+    }
+
+    /// The timeline with the highest number, if there is any.
+    ///
+    /// # Errors
+    /// As [`Cluster::timelines`].
+    pub async fn newest_timeline(&self) -> Result<Option<Timeline>, VaultError> {
+        match self.timeline_ids().await?.last() {
+            Some(id) => self.timeline(*id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// One timeline.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such one, `Corrupt` when its record is damaged.
+    pub async fn timeline(&self, id: TimelineId) -> Result<Timeline, VaultError> {
+        let name = self.timeline_name(id);
+        let object = self.vault.objects.get(&name.path()).await?;
+        let record = envelope::open(&object, &name.identity(self.vault.id))
+            .and_then(|body| TimelineRecord::decode(&body))
+            .map_err(VaultError::format(name.path()))?;
+        Ok(Timeline {
+            cluster: self.clone(),
+            id,
+            record,
+        })
+    }
+
+    /// Opens a timeline for a source that continues none, or returns the one that another agent opened for the same
+    /// source just now: agents that race get the same.
+    ///
+    /// `parent` is the newest timeline that the caller has examined, and the highest revision that both share (zero if
+    /// they share nothing). The new one takes the number after it. What stands there already is returned if it was
+    /// opened for the same cluster id and the same parent, and passed over otherwise; so the caller checks the source
+    /// against what it is given, as against any timeline, and if that is not its past either, calls again with that
+    /// one as the parent.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn create_timeline(
+        &self,
+        source: SourceIdentity,
+        parent: Option<(TimelineId, Revision)>,
+    ) -> Result<Timeline, VaultError> {
+        let mut id = parent.map_or(TimelineId::FIRST, |(parent, _)| parent.next());
+        let record = TimelineRecord { source, parent };
+        loop {
+            let name = self.timeline_name(id);
+            let object = envelope::seal(
+                &name.identity(self.vault.id),
+                &self.vault.writer,
+                &record.encode(),
+            );
+            let created = self.vault.objects.create(&name.path(), object).await;
+            let there = match created {
+                Ok(Created::New | Created::Exists) => self.timeline(id).await,
+                // The answer may have been lost after the store took it.
+                Err(error) => match self.timeline(id).await {
+                    Ok(there) => Ok(there),
+                    Err(_) => return Err(error),
+                },
+            };
+            let there = there.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => VaultError::new(
+                    ErrorKind::Retry,
+                    format!(
+                        "open timeline {id} of {}: a conflict in the store; try again",
+                        self.name
+                    ),
+                ),
+                _ => error,
+            })?;
+            let same_source = there.record.source.cluster_id == record.source.cluster_id;
+            let same_parent = there.record.parent.map(|(id, _)| id) == parent.map(|(id, _)| id);
+            if same_source && same_parent {
+                return Ok(there);
+            }
+            id = id.next();
+        }
+    }
+
+    fn timeline_name(&self, timeline: TimelineId) -> ObjectName {
+        ObjectName {
+            cluster: self.name.clone(),
+            timeline,
+            kind: NameKind::Timeline,
+        }
+    }
+
+    /// The head, if there is one. It is a hint: it may be old, and what counts is in the timelines.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged; as the store fails.
+    pub async fn head(&self) -> Result<Option<Head>, VaultError> {
+        let name = layout::head_path(&self.name);
+        let Some(object) = self.vault.objects.find(&name).await? else {
+            return Ok(None);
+        };
+        let asked = layout::head_identity(self.vault.id, &self.name);
+        envelope::open(&object, &asked)
+            .and_then(|body| Head::decode(&body))
+            .map(Some)
+            .map_err(VaultError::format(name))
+    }
+
+    /// Writes the head.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn put_head(&self, head: &Head) -> Result<(), VaultError> {
+        let identity = layout::head_identity(self.vault.id, &self.name);
+        let object = envelope::seal(&identity, &self.vault.writer, &head.encode());
+        self.vault
+            .objects
+            .replace(&layout::head_path(&self.name), object)
+            .await
+    }
+}

@@ -1,0 +1,128 @@
+//! Which revisions can be brought back: computed, never claimed.
+
+use revkeep_schemas::Revision;
+
+use crate::inventory::Inventory;
+
+/// Revisions between covered ones that cannot be brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The first missing revision.
+    pub first: Revision,
+    /// The last missing revision.
+    pub last: Revision,
+    /// Why, where an agent recorded it.
+    pub reason: Option<String>,
+}
+
+/// The set of revisions of one timeline that can be restored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Closed ranges, ascending, neither overlapping nor touching.
+    pub ranges: Vec<(Revision, Revision)>,
+    /// What is missing between them, and what was recorded as lost after them.
+    pub gaps: Vec<Missing>,
+}
+
+impl Coverage {
+    /// A base covers what its own history holds, from the source's compact revision to its own; segments carry on from
+    /// there as long as none is missing. Segments that no base reaches cover nothing.
+    pub fn compute(inventory: &Inventory) -> Self {
+        let runs = merge(
+            inventory
+                .segments
+                .iter()
+                .map(|segment| (segment.first, segment.last)),
+        );
+        let reached = |base: (Revision, Revision)| {
+            let run = runs
+                .partition_point(|run| run.0 <= base.1.next())
+                .checked_sub(1);
+            let end = run
+                .and_then(|run| runs.get(run))
+                .map_or(base.1, |run| run.1.max(base.1));
+            (base.0, end)
+        };
+        let ranges = merge(
+            inventory
+                .bases
+                .iter()
+                .map(|base| reached(base.manifest.covers())),
+        );
+        let gaps = missing(&ranges, inventory);
+        Self { ranges, gaps }
+    }
+
+    /// Whether a revision can be restored.
+    pub fn contains(&self, revision: Revision) -> bool {
+        self.nearest(revision) == (Some(revision), Some(revision))
+    }
+
+    /// The highest recovery point at or below a revision, and the lowest at or above it.
+    pub fn nearest(&self, revision: Revision) -> (Option<Revision>, Option<Revision>) {
+        let after = self.ranges.partition_point(|range| range.0 <= revision);
+        let before = after.checked_sub(1).and_then(|at| self.ranges.get(at));
+        let below = before.map(|range| range.1.min(revision));
+        let above = match below {
+            Some(below) if below == revision => below.into(),
+            _ => self.ranges.get(after).map(|range| range.0),
+        };
+        (below, above)
+    }
+
+    /// The newest recovery point.
+    pub fn newest(&self) -> Option<Revision> {
+        self.ranges.last().map(|range| range.1)
+    }
+
+    /// The oldest recovery point.
+    pub fn oldest(&self) -> Option<Revision> {
+        self.ranges.first().map(|range| range.0)
+    }
+}
+
+/// The union of closed ranges; ranges that touch become one.
+fn merge(ranges: impl Iterator<Item = (Revision, Revision)>) -> Vec<(Revision, Revision)> {
+    let mut sorted: Vec<_> = ranges.filter(|range| range.0 <= range.1).collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<(Revision, Revision)> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if range.0 <= last.1.next() => last.1 = last.1.max(range.1),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+fn missing(ranges: &[(Revision, Revision)], inventory: &Inventory) -> Vec<Missing> {
+    let recorded = |first: Revision, last: Revision| {
+        let mut gaps = inventory.gaps.iter().map(|gap| &gap.record);
+        gaps.find(|gap| gap.first <= last && gap.last >= first)
+            .map(|gap| gap.reason.clone())
+    };
+    let between = ranges.iter().zip(ranges.iter().skip(1));
+    let mut gaps: Vec<_> = between
+        .map(|(left, right)| (left.1.next(), right.0.previous()))
+        .map(|(first, last)| Missing {
+            first,
+            last,
+            reason: recorded(first, last),
+        })
+        .collect();
+    let newest = ranges.last().map_or(Revision::ZERO, |range| range.1);
+    let open = inventory
+        .gaps
+        .iter()
+        .map(|gap| &gap.record)
+        .filter(|gap| gap.last > newest);
+    gaps.extend(open.map(|gap| Missing {
+        first: gap.first.max(newest.next()),
+        last: gap.last,
+        reason: Some(gap.reason.clone()),
+    }));
+    gaps
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use revkeep_schemas::digest::RowDigest;
+use revkeep_schemas::manifest::{BaseManifest, GapRecord};
+use revkeep_schemas::names::Uid;
+
+use super::*;
+use crate::inventory::{BaseEntry, GapEntry, SegmentEntry};
+
+fn base(compact: i64, revision: i64) -> BaseEntry {
+    let manifest = BaseManifest {
+        revision: Revision(revision),
+        compact_revision: Revision(compact),
+        chunks: Vec::new(),
+        rows: 0,
+        plain_bytes: 0,
+        stored_bytes: 0,
+        digest: RowDigest::default(),
+        buckets: Vec::new(),
+        checkpoint: None,
+        etcd_version: String::new(),
+        cluster_id: 0,
+        member_id: 0,
+        raft_term: 0,
+        raft_index: 0,
+        db_bytes: 0,
+        started_unix_ms: 0,
+        finished_unix_ms: 0,
+    };
+    BaseEntry {
+        name: String::new(),
+        revision: manifest.revision,
+        compact_revision: manifest.compact_revision,
+        manifest: Arc::new(manifest),
+    }
+}
+
+fn segment(first: i64, last: i64) -> SegmentEntry {
+    SegmentEntry {
+        name: String::new(),
+        level: 0,
+        first: Revision(first),
+        last: Revision(last),
+        uid: Uid(0),
+        bytes: 0,
+    }
+}
+
+/// What can be restored, said naively: a base gives its own history, and whoever has a revision and any segment that
+/// holds the next one has that too.
+fn model(inventory: &Inventory) -> BTreeSet<i64> {
+    let mut all = BTreeSet::new();
+    for base in &inventory.bases {
+        all.extend(base.compact_revision.0.max(1)..=base.revision.0);
+        let mut at = base.revision.0;
+        while inventory
+            .segments
+            .iter()
+            .any(|s| s.first.0 <= at + 1 && at < s.last.0)
+        {
+            at += 1;
+            all.insert(at);
+        }
+    }
+    all
+}
+
+fn inventories() -> impl Strategy<Value = Inventory> {
+    let range = || (1..60_i64, 0..8_i64).prop_map(|(first, len)| (first, first + len));
+    let bases = proptest::collection::vec((0..60_i64, 0..60_i64), 0..4);
+    let segments = proptest::collection::vec(range(), 0..12);
+    let gaps = proptest::collection::vec(range(), 0..3);
+    (bases, segments, gaps).prop_map(|(bases, segments, gaps)| {
+        let gap = |(first, last)| GapEntry {
+            name: String::new(),
+            record: GapRecord {
+                first: Revision(first),
+                last: Revision(last),
+                reason: "lost".into(),
+            },
+        };
+        Inventory {
+            bases: bases
+                .into_iter()
+                .map(|(a, b)| base(a.min(b), a.max(b).max(1)))
+                .collect(),
+            segments: segments
+                .into_iter()
+                .map(|(first, last)| segment(first, last))
+                .collect(),
+            gaps: gaps.into_iter().map(gap).collect(),
+            damaged: Vec::new(),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn coverage_is_the_naive_set(inventory in inventories()) {
+        let coverage = Coverage::compute(&inventory);
+        let model = model(&inventory);
+        for revision in 0..80 {
+            let at = Revision(revision);
+            prop_assert_eq!(coverage.contains(at), model.contains(&revision), "revision {}", revision);
+            let below = model.range(..=revision).next_back().copied().map(Revision);
+            let above = model.range(revision..).next().copied().map(Revision);
+            prop_assert_eq!(coverage.nearest(at), (below, above));
+        }
+        prop_assert_eq!(coverage.newest(), model.last().copied().map(Revision));
+        prop_assert_eq!(coverage.oldest(), model.first().copied().map(Revision));
+    }
+
+    #[test]
+    fn no_gap_is_covered_and_every_hole_is_a_gap(inventory in inventories()) {
+        let coverage = Coverage::compute(&inventory);
+        let gap_at = |at| coverage.gaps.iter().any(|gap| gap.first <= at && at <= gap.last);
+        let (Some(oldest), Some(newest)) = (coverage.oldest(), coverage.newest()) else {
+            return Ok(());
+        };
+        for at in (oldest.0..=newest.0).map(Revision) {
+            prop_assert_eq!(gap_at(at), !coverage.contains(at), "revision {}", at);
+        }
+    }
+
+    #[test]
+    fn the_cursor_is_where_the_newest_base_reaches(inventory in inventories()) {
+        let mut segments = inventory.segments.clone();
+        segments.sort_by_key(|segment| (segment.first, segment.last));
+        if let Some(newest) = inventory.bases.iter().max_by_key(|base| base.revision) {
+            let alone = Inventory { bases: vec![newest.clone()], ..inventory.clone() };
+            let reached = crate::inventory::reach(&segments, newest.revision);
+            prop_assert_eq!(Some(reached), Coverage::compute(&alone).newest());
+        }
+    }
+}
+
+#[test]
+fn segments_without_a_base_cover_nothing() {
+    let inventory = Inventory {
+        segments: vec![segment(1, 9)],
+        ..Inventory::default()
+    };
+    assert_eq!(Coverage::compute(&inventory), Coverage::default());
+}

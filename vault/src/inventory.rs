@@ -1,0 +1,210 @@
+//! What a timeline holds, as a listing and the manifests of its bases say.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::{BaseManifest, GapRecord};
+use revkeep_schemas::names::Uid;
+
+use crate::error::{ErrorKind, VaultError};
+use crate::layout::{self, NameKind, ObjectName};
+use crate::timeline::Timeline;
+
+/// Manifests that are fetched at once.
+const PARALLEL_GETS: usize = 8;
+
+/// A base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseEntry {
+    /// The object, below the vault's prefix.
+    pub name: String,
+    /// The revision of the snapshot.
+    pub revision: Revision,
+    /// The source's compact revision in it.
+    pub compact_revision: Revision,
+    /// Its manifest.
+    pub manifest: Arc<BaseManifest>,
+}
+
+/// A segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentEntry {
+    /// The object, below the vault's prefix.
+    pub name: String,
+    /// 0 for what agents flushed; higher for merges.
+    pub level: u8,
+    /// The first revision.
+    pub first: Revision,
+    /// The last revision.
+    pub last: Revision,
+    /// The unique suffix of its name.
+    pub uid: Uid,
+    /// The size of the object.
+    pub bytes: u64,
+}
+
+/// A recorded gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapEntry {
+    /// The object, below the vault's prefix.
+    pub name: String,
+    /// What was lost, and why.
+    pub record: GapRecord,
+}
+
+/// An object that is there and cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The object, below the vault's prefix.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// All that a timeline holds, each list in the order of revisions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// The bases whose manifests are sound.
+    pub bases: Vec<BaseEntry>,
+    /// The segments, by first and last revision.
+    pub segments: Vec<SegmentEntry>,
+    /// The recorded gaps.
+    pub gaps: Vec<GapEntry>,
+    /// Manifests and gaps that are damaged: nothing here counts on them.
+    pub damaged: Vec<Damage>,
+}
+
+/// The names of a timeline, before any object was read.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) bases: Vec<ObjectName>,
+    pub(crate) segments: Vec<SegmentEntry>,
+    pub(crate) gaps: Vec<ObjectName>,
+}
+
+impl Timeline {
+    /// Lists the timeline.
+    pub(crate) async fn names(&self) -> Result<Names, VaultError> {
+        let objects = &self.cluster.vault.objects;
+        let folder = layout::timeline_folder(&self.cluster.name, self.id);
+        let path = objects.path(&folder);
+        let mut names = Names::default();
+        for meta in objects.list(&folder).await? {
+            let Some(kind) = layout::parse(&path, &meta.location) else {
+                continue;
+            };
+            let name = self.name(kind);
+            match kind {
+                NameKind::Base { .. } => names.bases.push(name),
+                NameKind::Gap { .. } => names.gaps.push(name),
+                NameKind::Segment {
+                    level,
+                    first,
+                    last,
+                    uid,
+                } => names.segments.push(SegmentEntry {
+                    name: name.path(),
+                    level,
+                    first,
+                    last,
+                    uid,
+                    bytes: meta.size,
+                }),
+                NameKind::Timeline => {}
+            }
+        }
+        names.bases.sort_by_key(|name| name.kind);
+        names.gaps.sort_by_key(|name| name.kind);
+        names
+            .segments
+            .sort_by_key(|entry| (entry.first, entry.last, entry.level, entry.uid));
+        Ok(names)
+    }
+
+    /// Lists the timeline and reads the manifests of its bases. What is damaged is told and left out.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn inventory(&self) -> Result<Inventory, VaultError> {
+        let names = self.names().await?;
+        let mut inventory = Inventory {
+            segments: names.segments,
+            ..Inventory::default()
+        };
+        let mut bases = stream::iter(names.bases)
+            .map(async |name| (name.path(), self.base(&name).await))
+            .buffered(PARALLEL_GETS);
+        while let Some((name, manifest)) = bases.next().await {
+            if let Some(manifest) = usable(&mut inventory.damaged, &name, manifest)? {
+                inventory.bases.push(BaseEntry {
+                    name,
+                    revision: manifest.revision,
+                    compact_revision: manifest.compact_revision,
+                    manifest: Arc::new(manifest),
+                });
+            }
+        }
+        let mut gaps = stream::iter(names.gaps)
+            .map(async |name| (name.path(), self.gap(&name).await))
+            .buffered(PARALLEL_GETS);
+        while let Some((name, record)) = gaps.next().await {
+            if let Some(record) = usable(&mut inventory.damaged, &name, record)? {
+                inventory.gaps.push(GapEntry { name, record });
+            }
+        }
+        Ok(inventory)
+    }
+
+    /// The highest revision that is reachable without a hole from the newest base whose manifest is sound; `None`
+    /// without a base. The agent goes on from there.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn cursor(&self) -> Result<Option<Revision>, VaultError> {
+        let names = self.names().await?;
+        for name in names.bases.iter().rev() {
+            let manifest = match self.base(name).await {
+                Ok(manifest) => manifest,
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    tracing::warn!(base = name.path(), %error, "a base cannot be used");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            return Ok(Some(reach(&names.segments, manifest.revision)));
+        }
+        Ok(None)
+    }
+}
+
+/// How far segments, sorted by their first revision, go on from a revision without a hole.
+pub(crate) fn reach(segments: &[SegmentEntry], from: Revision) -> Revision {
+    segments.iter().fold(from, |reached, segment| {
+        if segment.first <= reached.next() {
+            reached.max(segment.last)
+        } else {
+            reached
+        }
+    })
+}
+
+fn usable<T>(
+    damaged: &mut Vec<Damage>,
+    name: &str,
+    read: Result<T, VaultError>,
+) -> Result<Option<T>, VaultError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        // Deleted between the listing and the get.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Config) => {
+            damaged.push(Damage {
+                name: name.to_owned(),
+                reason: error.to_string(),
+            });
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,279 @@
+//! The names of objects, and which object a name asks for.
+
+use std::str::FromStr;
+
+use object_store::path::Path;
+use revkeep_schemas::Revision;
+use revkeep_schemas::envelope::{Identity, Kind};
+use revkeep_schemas::manifest::ChunkHash;
+use revkeep_schemas::names::{ClusterName, TimelineId, Uid, VaultId};
+
+/// What stands at a name, below its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NameKind {
+    /// `timeline`
+    Timeline,
+    /// `bases/{rev}-{uid}`
+    Base {
+        /// The base's revision.
+        revision: Revision,
+        /// The unique suffix.
+        uid: Uid,
+    },
+    /// `segments/{level}/{first}-{last}-{uid}`
+    Segment {
+        /// 0 for what agents flush.
+        level: u8,
+        /// The first revision.
+        first: Revision,
+        /// The last revision.
+        last: Revision,
+        /// The unique suffix.
+        uid: Uid,
+    },
+    /// `gaps/{first}-{last}-{uid}`
+    Gap {
+        /// The first lost revision.
+        first: Revision,
+        /// The last lost revision.
+        last: Revision,
+        /// The unique suffix.
+        uid: Uid,
+    },
+}
+
+/// The name of an object of a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectName {
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// Its timeline.
+    pub timeline: TimelineId,
+    /// What stands there.
+    pub kind: NameKind,
+}
+
+impl ObjectName {
+    /// The path below the vault's prefix.
+    pub fn path(&self) -> String {
+        let folder = timeline_folder(&self.cluster, self.timeline);
+        match self.kind {
+            NameKind::Timeline => format!("{folder}/timeline"),
+            NameKind::Base { revision, uid } => format!("{folder}/bases/{:020}-{uid}", revision.0),
+            NameKind::Segment {
+                level,
+                first,
+                last,
+                uid,
+            } => {
+                format!(
+                    "{folder}/segments/{level}/{:020}-{:020}-{uid}",
+                    first.0, last.0
+                )
+            }
+            NameKind::Gap { first, last, uid } => {
+                format!("{folder}/gaps/{:020}-{:020}-{uid}", first.0, last.0)
+            }
+        }
+    }
+
+    /// The object that this name asks for.
+    pub fn identity(&self, vault: VaultId) -> Identity {
+        let (kind, first, last, level, name) = match self.kind {
+            NameKind::Timeline => (
+                Kind::Timeline,
+                Revision::ZERO,
+                Revision::ZERO,
+                0,
+                String::new(),
+            ),
+            NameKind::Base { revision, uid } => {
+                (Kind::Base, revision, revision, 0, uid.to_string())
+            }
+            NameKind::Segment {
+                level,
+                first,
+                last,
+                uid,
+            } => (Kind::Segment, first, last, level, uid.to_string()),
+            NameKind::Gap { first, last, uid } => (Kind::Gap, first, last, 0, uid.to_string()),
+        };
+        Identity {
+            kind,
+            vault,
+            cluster: Some(self.cluster.clone()),
+            timeline: Some(self.timeline),
+            first,
+            last,
+            level,
+            name,
+        }
+    }
+}
+
+/// The folder of a timeline.
+pub(crate) fn timeline_folder(cluster: &ClusterName, timeline: TimelineId) -> String {
+    format!("clusters/{cluster}/{timeline}")
+}
+
+/// The name of a chunk.
+pub(crate) fn chunk_path(cluster: &ClusterName, hash: &ChunkHash) -> String {
+    let hash = hash.to_string();
+    let folder = hash.get(..2).unwrap_or_default();
+    format!("clusters/{cluster}/chunks/{folder}/{hash}")
+}
+
+/// The name of a cluster's head.
+pub(crate) fn head_path(cluster: &ClusterName) -> String {
+    format!("clusters/{cluster}/head")
+}
+
+/// The identity of a cluster's head.
+pub(crate) fn head_identity(vault: VaultId, cluster: &ClusterName) -> Identity {
+    Identity {
+        kind: Kind::Head,
+        vault,
+        cluster: Some(cluster.clone()),
+        timeline: None,
+        first: Revision::ZERO,
+        last: Revision::ZERO,
+        level: 0,
+        name: String::new(),
+    }
+}
+
+/// The identity of a chunk. A chunk is bound to its rows by its name, and to its place by vault and cluster.
+pub(crate) fn chunk_identity(
+    vault: VaultId,
+    cluster: &ClusterName,
+    hash: &ChunkHash,
+    range: (Revision, Revision),
+) -> Identity {
+    Identity {
+        kind: Kind::Chunk,
+        vault,
+        cluster: Some(cluster.clone()),
+        timeline: None,
+        first: range.0,
+        last: range.1,
+        level: 0,
+        name: hash.to_string(),
+    }
+}
+
+/// Reads what a listing of a timeline's folder gave. `None` for what is not ours: strangers' files are left alone.
+pub(crate) fn parse(folder: &Path, path: &Path) -> Option<NameKind> {
+    let parts: Vec<_> = path
+        .prefix_match(folder)?
+        .map(|part| part.as_ref().to_owned())
+        .collect();
+    let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        ["bases", name] => {
+            let (revision, uid) = name.split_once('-')?;
+            Some(NameKind::Base {
+                revision: number(revision)?,
+                uid: uid.parse().ok()?,
+            })
+        }
+        ["segments", level, name] => {
+            let (first, last, uid) = range(name)?;
+            let level = level
+                .parse::<u8>()
+                .ok()
+                .filter(|number| number.to_string() == *level)?;
+            Some(NameKind::Segment {
+                level,
+                first,
+                last,
+                uid,
+            })
+        }
+        ["gaps", name] => {
+            let (first, last, uid) = range(name)?;
+            Some(NameKind::Gap { first, last, uid })
+        }
+        _ => None,
+    }
+}
+
+fn range(name: &str) -> Option<(Revision, Revision, Uid)> {
+    let (first, rest) = name.split_once('-')?;
+    let (last, uid) = rest.split_once('-')?;
+    let (first, last) = (number(first)?, number(last)?);
+    Some((first, last, Uid::from_str(uid).ok()?)).filter(|_| first <= last)
+}
+
+fn number(digits: &str) -> Option<Revision> {
+    let fits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| fits).map(Revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kinds() -> impl Strategy<Value = NameKind> {
+        (0..3, any::<u8>(), 0..=i64::MAX, 0..=i64::MAX, any::<u64>()).prop_map(
+            |(kind, level, a, b, uid)| {
+                let (first, last, uid) = (Revision(a.min(b)), Revision(a.max(b)), Uid(uid));
+                match kind {
+                    0 => NameKind::Base {
+                        revision: last,
+                        uid,
+                    },
+                    1 => NameKind::Segment {
+                        level,
+                        first,
+                        last,
+                        uid,
+                    },
+                    _ => NameKind::Gap { first, last, uid },
+                }
+            },
+        )
+    }
+
+    fn name(kind: NameKind) -> ObjectName {
+        ObjectName {
+            cluster: ClusterName::new("prod").unwrap(),
+            timeline: TimelineId::FIRST,
+            kind,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_listed_name_is_the_written_name(kind in kinds()) {
+            let folder = Path::from("p/clusters/prod/0001");
+            let path = Path::from(format!("p/{}", name(kind).path()));
+            prop_assert_eq!(parse(&folder, &path), Some(kind));
+        }
+
+        #[test]
+        fn names_sort_by_revision(a in 0..i64::MAX, b in 0..i64::MAX) {
+            let path = |revision| name(NameKind::Base { revision: Revision(revision), uid: Uid(0) }).path();
+            prop_assert_eq!(path(a).cmp(&path(b)), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn strangers_are_not_ours() {
+        let folder = Path::from("clusters/prod/0001");
+        for path in [
+            "bases/x",
+            "bases/1-2",
+            "segments/0/1",
+            "note",
+            "segments/00/x",
+            "gaps/.x",
+        ] {
+            assert_eq!(
+                parse(&folder, &Path::from(format!("{folder}/{path}"))),
+                None,
+                "{path}"
+            );
+        }
+    }
+}

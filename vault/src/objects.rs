@@ -1,0 +1,179 @@
+//! Puts and gets of whole objects, with the care that stores ask for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+};
+
+use crate::error::{ErrorKind, VaultError};
+
+/// An object of the vault that the store has acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name, below the vault's prefix.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Whether it was there already, put by an earlier attempt whose answer was lost.
+    pub existed: bool,
+}
+
+/// What a conditional put came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// The store took it.
+    New,
+    /// Something stands at that name.
+    Exists,
+}
+
+/// The objects beneath one prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl Objects {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self { store, prefix }
+    }
+
+    /// The whole path of a name.
+    pub(crate) fn path(&self, name: &str) -> Path {
+        name.split('/').fold(self.prefix.clone(), Path::join)
+    }
+
+    /// Puts an object unless one is there. A store without conditions takes it as it is: names are unique.
+    pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, VaultError> {
+        let path = self.path(name);
+        let put = self
+            .store
+            .put_opts(&path, bytes.clone().into(), PutMode::Create.into())
+            .await;
+        match put {
+            Ok(_) => Ok(Created::New),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                Ok(Created::Exists)
+            }
+            Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
+                let put = self.store.put(&path, bytes.into()).await;
+                put.map(|_| Created::New)
+                    .map_err(VaultError::store(format_args!("put {name}")))
+            }
+            Err(error) => Err(VaultError::store(format_args!("put {name}"))(error)),
+        }
+    }
+
+    /// Puts an object whose name nobody else uses, and settles what a lost answer leaves open: where the put failed or
+    /// the name was taken, the object is read back, and only the same bytes count as success.
+    pub(crate) async fn put_unique(&self, name: &str, bytes: Bytes) -> Result<Stored, VaultError> {
+        let stored = |existed| Stored {
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            existed,
+        };
+        let failed = match self.create(name, bytes.clone()).await {
+            Ok(Created::New) => return Ok(stored(false)),
+            Ok(Created::Exists) => None,
+            Err(error) if error.kind() == ErrorKind::Retry => Some(error),
+            Err(error) => return Err(error),
+        };
+        match (self.get(name).await, failed) {
+            (Ok(there), _) if there == bytes => Ok(stored(true)),
+            (Ok(_), _) => Err(VaultError::new(
+                ErrorKind::Corrupt,
+                format!("put {name}: another object stands at this name, which must be unique"),
+            )),
+            (Err(_), Some(error)) => Err(error),
+            (Err(error), None) => Err(VaultError::new(
+                ErrorKind::Retry,
+                format!(
+                    "put {name}: the store says that it exists and does not give it; try again"
+                ),
+            )
+            .with_source(error)),
+        }
+    }
+
+    /// Puts an object over whatever is there. For the head, and to mend a damaged chunk by its own content.
+    pub(crate) async fn replace(&self, name: &str, bytes: Bytes) -> Result<(), VaultError> {
+        let put = self.store.put(&self.path(name), bytes.into()).await;
+        put.map(|_| ())
+            .map_err(VaultError::store(format_args!("put {name}")))
+    }
+
+    /// The whole object.
+    pub(crate) async fn get(&self, name: &str) -> Result<Bytes, VaultError> {
+        let error = || VaultError::store(format!("get {name}"));
+        let got = self.store.get(&self.path(name)).await.map_err(error())?;
+        got.bytes().await.map_err(error())
+    }
+
+    /// The object, or `None` if there is none.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Bytes>, VaultError> {
+        match self.get(name).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A part of the object, and the size of the whole.
+    pub(crate) async fn get_part(
+        &self,
+        name: &str,
+        range: GetRange,
+    ) -> Result<(Bytes, u64), VaultError> {
+        let error = || VaultError::store(format!("get a part of {name}"));
+        let options = GetOptions {
+            range: Some(range),
+            ..GetOptions::default()
+        };
+        let got = self
+            .store
+            .get_opts(&self.path(name), options)
+            .await
+            .map_err(error())?;
+        let size = got.meta.size;
+        Ok((got.bytes().await.map_err(error())?, size))
+    }
+
+    /// Everything beneath a folder, with the path of the folder that names are relative to.
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>, VaultError> {
+        let listed = self.store.list(Some(&self.path(folder)));
+        let all: Vec<_> = listed
+            .boxed()
+            .try_collect()
+            .await
+            .map_err(VaultError::store(format_args!("list {folder}")))?;
+        Ok(all)
+    }
+
+    /// The names of the folders in a folder, sorted.
+    pub(crate) async fn folders(&self, folder: &str) -> Result<Vec<String>, VaultError> {
+        let listed = self
+            .store
+            .list_with_delimiter(Some(&self.path(folder)))
+            .await
+            .map_err(VaultError::store(format_args!("list {folder}")))?;
+        let name = |path: Path| path.filename().map(str::to_owned);
+        let mut names: Vec<_> = listed
+            .common_prefixes
+            .into_iter()
+            .filter_map(name)
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes an object that this program made for a probe.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), VaultError> {
+        let removed = self.store.delete(&self.path(name)).await;
+        removed.map_err(VaultError::store(format_args!("remove {name}")))
+    }
+}

@@ -1,0 +1,237 @@
+//! Streams rows out of chunks and segments: fetched in parallel, verified, in order, in bounded memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::{ChunkRef, decode_chunk};
+use revkeep_schemas::row::EncodedRows;
+use revkeep_schemas::segment::SegmentReader;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+
+use crate::error::{ErrorKind, VaultError};
+use crate::inventory::SegmentEntry;
+use crate::layout;
+use crate::timeline::Timeline;
+
+/// Memory is counted in units of so many bytes.
+const UNIT_BYTES: u64 = 64 * 1024;
+
+/// One piece of what is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A chunk of a base, whole: whoever wants less of it cuts it.
+    Chunk(ChunkRef),
+    /// The revisions `[from, to]` of a segment.
+    Segment {
+        /// Which one.
+        entry: SegmentEntry,
+        /// The first revision that is wanted.
+        from: Revision,
+        /// The last revision that is wanted.
+        to: Revision,
+    },
+}
+
+/// How much may be done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Objects that are fetched and unpacked at once.
+    pub parallel: usize,
+    /// Bytes of objects and rows that are held before the consumer takes them. A piece that is larger than this is
+    /// held alone.
+    pub memory_bytes: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            parallel: 4,
+            memory_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Rows in order, verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainRows {
+    /// The encoded rows; see [`EncodedRows`].
+    pub bytes: Bytes,
+    /// The first revision.
+    pub first: Revision,
+    /// The last revision.
+    pub last: Revision,
+}
+
+/// What was fetched of one piece.
+enum Fetched {
+    Rows(PlainRows),
+    Segment {
+        name: String,
+        reader: Arc<SegmentReader>,
+        range: (Revision, Revision),
+    },
+}
+
+impl Timeline {
+    /// Reads pieces in the order given. The channel ends after the last piece or after the first error; dropping the
+    /// receiver stops the reading.
+    pub fn read_rows(
+        &self,
+        pieces: Vec<Piece>,
+        options: ReadOptions,
+    ) -> mpsc::Receiver<Result<PlainRows, VaultError>> {
+        let (sender, receiver) = mpsc::channel(1);
+        let timeline = self.clone();
+        // Its owner is the receiver: it ends when that is dropped.
+        tokio::spawn(async move {
+            let failed = timeline.send_rows(pieces, options, &sender).await;
+            if let Err(error) = failed {
+                let _gone = sender.send(Err(error)).await;
+            }
+        });
+        receiver
+    }
+
+    async fn send_rows(
+        &self,
+        pieces: Vec<Piece>,
+        options: ReadOptions,
+        sender: &mpsc::Sender<Result<PlainRows, VaultError>>,
+    ) -> Result<(), VaultError> {
+        let units = u32::try_from(options.memory_bytes.div_ceil(UNIT_BYTES))
+            .unwrap_or(u32::MAX)
+            .max(1);
+        let memory = Arc::new(Semaphore::new(units as usize));
+        let fetched = stream::iter(pieces)
+            .then(|piece| {
+                let memory = memory.clone();
+                async move {
+                    let need = piece_bytes(&piece).div_ceil(UNIT_BYTES).max(1);
+                    let need = u32::try_from(need).unwrap_or(u32::MAX).min(units);
+                    (piece, memory.acquire_many_owned(need).await)
+                }
+            })
+            .map(async |(piece, permit)| {
+                let permit = permit.map_err(|error| {
+                    VaultError::new(ErrorKind::Internal, "read rows: memory").with_source(error)
+                })?;
+                self.fetch(piece).await.map(|fetched| (fetched, permit))
+            })
+            .buffered(options.parallel.max(1));
+        let mut fetched = std::pin::pin!(fetched);
+        while let Some(next) = fetched.next().await {
+            let (next, permit): (Fetched, OwnedSemaphorePermit) = next?;
+            let taken = match next {
+                Fetched::Rows(rows) => sender.send(Ok(rows)).await.is_ok(),
+                Fetched::Segment {
+                    name,
+                    reader,
+                    range,
+                } => send_segment(&name, &reader, range, sender).await?,
+            };
+            drop(permit);
+            if !taken {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, piece: Piece) -> Result<Fetched, VaultError> {
+        match piece {
+            Piece::Chunk(chunk) => self.chunk_rows(chunk).await.map(Fetched::Rows),
+            Piece::Segment { entry, from, to } => Ok(Fetched::Segment {
+                reader: Arc::new(self.segment(&entry).await?),
+                range: (from, to),
+                name: entry.name,
+            }),
+        }
+    }
+
+    async fn chunk_rows(&self, chunk: ChunkRef) -> Result<PlainRows, VaultError> {
+        let vault = &self.cluster.vault;
+        let name = layout::chunk_path(&self.cluster.name, &chunk.hash);
+        let range = (chunk.first, chunk.last);
+        let asked = layout::chunk_identity(vault.id, &self.cluster.name, &chunk.hash, range);
+        let object = vault.objects.get(&name).await?;
+        let bytes = spawn_blocking(move || decode_chunk(&object, &asked))
+            .await
+            .map_err(VaultError::task("unpack a chunk"))?
+            .map_err(VaultError::format(name))?;
+        Ok(PlainRows {
+            bytes,
+            first: chunk.first,
+            last: chunk.last,
+        })
+    }
+}
+
+/// Bytes that a piece holds from when it is fetched until the consumer has it.
+fn piece_bytes(piece: &Piece) -> u64 {
+    match piece {
+        Piece::Chunk(chunk) => chunk.plain_bytes.saturating_add(chunk.stored_bytes),
+        Piece::Segment { entry, .. } => entry.bytes,
+    }
+}
+
+/// Unpacks the frames of a segment one after the other. Says whether the consumer still listens.
+async fn send_segment(
+    name: &str,
+    reader: &Arc<SegmentReader>,
+    range: (Revision, Revision),
+    sender: &mpsc::Sender<Result<PlainRows, VaultError>>,
+) -> Result<bool, VaultError> {
+    let frames: Vec<_> = reader
+        .index()
+        .frames_of(range.0, range.1)
+        .cloned()
+        .collect();
+    for frame in frames {
+        let reader = reader.clone();
+        let (first, last) = (frame.first.max(range.0), frame.last.min(range.1));
+        let whole = (first, last) == (frame.first, frame.last);
+        let unpacking = spawn_blocking(move || {
+            let plain = Bytes::from(reader.frame(&frame)?);
+            if whole {
+                Ok(plain)
+            } else {
+                cut(&plain, first, last)
+            }
+        });
+        let bytes = unpacking
+            .await
+            .map_err(VaultError::task("unpack a frame"))?
+            .map_err(VaultError::format(name))?;
+        if sender
+            .send(Ok(PlainRows { bytes, first, last }))
+            .await
+            .is_err()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The rows of `[first, last]` alone.
+fn cut(
+    plain: &Bytes,
+    first: Revision,
+    last: Revision,
+) -> Result<Bytes, revkeep_schemas::FormatError> {
+    let mut rows = EncodedRows::new(plain);
+    let (mut start, mut end) = (0, 0);
+    while let Some(row) = rows.next() {
+        let revision = row?.key.main;
+        if revision < first {
+            start = rows.offset();
+        }
+        if revision <= last {
+            end = rows.offset();
+        }
+    }
+    Ok(plain.slice(start.min(end)..end))
+}

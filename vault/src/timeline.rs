@@ -1,0 +1,200 @@
+//! A timeline: what the agent appends to, and what a restore reads.
+
+use object_store::GetRange;
+use revkeep_schemas::Revision;
+use revkeep_schemas::envelope::{self, Identity};
+use revkeep_schemas::manifest::{BaseManifest, GapRecord, TimelineRecord};
+use revkeep_schemas::names::{TimelineId, Uid};
+use revkeep_schemas::segment::{
+    SealedSegment, SegmentFooter, SegmentIndex, SegmentOrigin, SegmentReader, SegmentWriter,
+};
+
+use crate::cluster::Cluster;
+use crate::error::{ErrorKind, VaultError};
+use crate::inventory::SegmentEntry;
+use crate::layout::{NameKind, ObjectName};
+use crate::objects::Stored;
+
+/// Bytes of the end of a segment that are fetched first; most indexes are shorter.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// One unbroken history of a cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    pub(crate) cluster: Cluster,
+    pub(crate) id: TimelineId,
+    pub(crate) record: TimelineRecord,
+}
+
+impl Timeline {
+    /// Its number.
+    pub fn id(&self) -> TimelineId {
+        self.id
+    }
+
+    /// Its cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// What was written when it was opened: source, parent, fork revision.
+    pub fn record(&self) -> &TimelineRecord {
+        &self.record
+    }
+
+    pub(crate) fn name(&self, kind: NameKind) -> ObjectName {
+        ObjectName {
+            cluster: self.cluster.name.clone(),
+            timeline: self.id,
+            kind,
+        }
+    }
+
+    pub(crate) fn identity(&self, name: &ObjectName) -> Identity {
+        name.identity(self.cluster.vault.id)
+    }
+
+    /// An empty segment of this timeline with a new unique suffix: level 0, zstd level 1 to 3.
+    pub fn segment_writer(&self, level: u8, zstd_level: i32) -> SegmentWriter {
+        let origin = SegmentOrigin {
+            vault: self.cluster.vault.id,
+            cluster: self.cluster.name.clone(),
+            timeline: self.id,
+            level,
+            uid: Uid(rand::random()),
+            writer: self.cluster.vault.writer.to_string(),
+        };
+        SegmentWriter::new(origin, zstd_level)
+    }
+
+    /// Puts a segment. Once this returns, its revisions are durable. Safe to call again after any error.
+    ///
+    /// # Errors
+    /// `Refused` for a segment of another timeline, `Retry` when the store failed.
+    pub async fn put_segment(&self, segment: &SealedSegment) -> Result<Stored, VaultError> {
+        let name = self.name(NameKind::Segment {
+            level: segment.identity.level,
+            first: segment.first,
+            last: segment.last,
+            uid: segment.uid,
+        });
+        if self.identity(&name) != segment.identity {
+            return Err(VaultError::new(
+                ErrorKind::Refused,
+                format!(
+                    "put {}: the segment was sealed for another vault, cluster or timeline",
+                    name.path()
+                ),
+            ));
+        }
+        self.cluster
+            .vault
+            .objects
+            .put_unique(&name.path(), segment.bytes.clone())
+            .await
+    }
+
+    /// Records that `[first, last]` was lost. Nothing is recorded twice with the same range and reason by one caller
+    /// unless it asks twice; readers take the union.
+    ///
+    /// # Errors
+    /// `Internal` for what is no range, `Retry` when the store failed.
+    pub async fn put_gap(
+        &self,
+        first: Revision,
+        last: Revision,
+        reason: &str,
+    ) -> Result<Stored, VaultError> {
+        if first < Revision::INITIAL || last < first {
+            return Err(VaultError::new(
+                ErrorKind::Internal,
+                format!("record a gap: [{first}, {last}] is no range"),
+            ));
+        }
+        let record = GapRecord {
+            first,
+            last,
+            reason: reason.to_owned(),
+        };
+        let name = self.name(NameKind::Gap {
+            first,
+            last,
+            uid: Uid(rand::random()),
+        });
+        let vault = &self.cluster.vault;
+        let object = envelope::seal(&self.identity(&name), &vault.writer, &record.encode());
+        vault.objects.put_unique(&name.path(), object).await
+    }
+
+    /// Reads one recorded gap.
+    pub(crate) async fn gap(&self, name: &ObjectName) -> Result<GapRecord, VaultError> {
+        let object = self.cluster.vault.objects.get(&name.path()).await?;
+        envelope::open(&object, &self.identity(name))
+            .and_then(|body| GapRecord::decode(&body))
+            .map_err(VaultError::format(name.path()))
+    }
+
+    /// Reads the manifest of one base.
+    pub(crate) async fn base(&self, name: &ObjectName) -> Result<BaseManifest, VaultError> {
+        let object = self.cluster.vault.objects.get(&name.path()).await?;
+        let manifest = envelope::open(&object, &self.identity(name))
+            .and_then(|body| BaseManifest::decode(&body))
+            .map_err(VaultError::format(name.path()))?;
+        match name.kind {
+            NameKind::Base { revision, .. } if revision == manifest.revision => Ok(manifest),
+            _ => Err(VaultError::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "{}: its manifest is of revision {}",
+                    name.path(),
+                    manifest.revision
+                ),
+            )),
+        }
+    }
+
+    pub(crate) fn segment_name(&self, entry: &SegmentEntry) -> ObjectName {
+        self.name(NameKind::Segment {
+            level: entry.level,
+            first: entry.first,
+            last: entry.last,
+            uid: entry.uid,
+        })
+    }
+
+    /// Fetches a whole segment; its index is verified, its frames are as they are read.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged, `NotFound` when it is gone.
+    pub async fn segment(&self, entry: &SegmentEntry) -> Result<SegmentReader, VaultError> {
+        let name = self.segment_name(entry);
+        let object = self.cluster.vault.objects.get(&name.path()).await?;
+        SegmentReader::open(object, &self.identity(&name)).map_err(VaultError::format(name.path()))
+    }
+
+    /// Fetches the index of a segment alone, by range requests: times, leases, compactions, checkpoints, frames.
+    ///
+    /// # Errors
+    /// As [`Timeline::segment`].
+    pub async fn segment_index(&self, entry: &SegmentEntry) -> Result<SegmentIndex, VaultError> {
+        let objects = &self.cluster.vault.objects;
+        let name = self.segment_name(entry);
+        let asked = self.identity(&name);
+        let path = name.path();
+        if entry.bytes <= TAIL_BYTES {
+            return self.segment(entry).await.map(SegmentReader::into_index);
+        }
+        let tail = GetRange::Bounded(entry.bytes - TAIL_BYTES..entry.bytes);
+        let (mut tail, size) = objects.get_part(&path, tail).await?;
+        let footer =
+            SegmentFooter::decode(&tail, size).map_err(VaultError::format(path.as_str()))?;
+        if footer.index_offset < entry.bytes - TAIL_BYTES {
+            let whole = GetRange::Bounded(footer.index_offset..entry.bytes);
+            tail = objects.get_part(&path, whole).await?.0;
+        }
+        let start = GetRange::Bounded(0..footer.frames_offset.min(entry.bytes));
+        let (start, _) = objects.get_part(&path, start).await?;
+        SegmentReader::open_parts(&start, &tail, size, &asked)
+            .map_err(VaultError::format(path.as_str()))
+    }
+}

@@ -1,0 +1,140 @@
+//! A vault: opened, made, and asked for its clusters.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use revkeep_schemas::Revision;
+use revkeep_schemas::envelope::{self, Identity, Kind};
+use revkeep_schemas::manifest::VaultFormat;
+use revkeep_schemas::names::{ClusterName, VaultId};
+
+use crate::backend::{self, Backend};
+use crate::cluster::Cluster;
+use crate::error::{ErrorKind, VaultError};
+use crate::objects::{Created, Objects};
+
+const FORMAT: &str = "FORMAT";
+
+/// One prefix of an object store that holds any number of clusters. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    pub(crate) objects: Objects,
+    pub(crate) id: VaultId,
+    pub(crate) writer: Arc<str>,
+}
+
+impl Vault {
+    /// Opens the vault at a URL, and makes it where there is none: `file:///dir`, `memory:` (a new, empty one each
+    /// time), or `s3://bucket/prefix?endpoint=…&region=…` with credentials from the environment.
+    ///
+    /// # Errors
+    /// `Config` for a URL, credentials or permissions that do not work, `Corrupt` for a damaged `FORMAT`.
+    pub async fn create(url: &str) -> Result<Self, VaultError> {
+        let Backend { store, prefix } = backend::open(url, true)?;
+        Self::create_with_store(store, prefix).await
+    }
+
+    /// Opens the vault at a URL; writes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none, and as [`Vault::create`].
+    pub async fn open(url: &str) -> Result<Self, VaultError> {
+        let Backend { store, prefix } = backend::open(url, false)?;
+        Self::with_store(store, prefix)
+            .await
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => {
+                    VaultError::new(ErrorKind::NotFound, format!("there is no vault at {url}"))
+                        .with_source(error)
+                }
+                _ => error,
+            })
+    }
+
+    /// Opens the vault at a prefix of a store that the caller has made; writes nothing.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub async fn with_store(store: Arc<dyn ObjectStore>, prefix: Path) -> Result<Self, VaultError> {
+        let objects = Objects::new(store, prefix);
+        let object = objects.get(FORMAT).await?;
+        let (envelope, body) =
+            envelope::open_any(&object, Kind::Format).map_err(VaultError::format(FORMAT))?;
+        VaultFormat::decode(&body).map_err(VaultError::format(FORMAT))?;
+        let id = envelope.identity.vault;
+        envelope
+            .expect(&identity(id))
+            .map_err(VaultError::format(FORMAT))?;
+        Ok(Self {
+            objects,
+            id,
+            writer: concat!("revkeep-vault ", env!("CARGO_PKG_VERSION")).into(),
+        })
+    }
+
+    /// Opens the vault at a prefix of a store, and makes it where there is none.
+    ///
+    /// # Errors
+    /// As [`Vault::create`].
+    pub async fn create_with_store(
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+    ) -> Result<Self, VaultError> {
+        match Self::with_store(store.clone(), prefix.clone()).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let identity = identity(VaultId(rand::random()));
+        let object = envelope::seal(&identity, "revkeep-vault", &VaultFormat::default().encode());
+        let objects = Objects::new(store.clone(), prefix.clone());
+        // Whoever came first made it: what is there now is the vault.
+        let (Created::New | Created::Exists) = objects.create(FORMAT, object).await?;
+        Self::with_store(store, prefix).await
+    }
+
+    /// Names the writer that stands in every object, for people: program, version, host.
+    #[must_use]
+    pub fn with_writer(mut self, writer: &str) -> Self {
+        self.writer = writer.into();
+        self
+    }
+
+    /// The vault's id.
+    pub fn id(&self) -> VaultId {
+        self.id
+    }
+
+    /// A cluster of this name, whether anything of it is there or not.
+    pub fn cluster(&self, name: &ClusterName) -> Cluster {
+        Cluster {
+            vault: self.clone(),
+            name: name.clone(),
+        }
+    }
+
+    /// The names of all clusters of which something is there, sorted.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn clusters(&self) -> Result<Vec<ClusterName>, VaultError> {
+        let names = self.objects.folders("clusters").await?;
+        Ok(names
+            .into_iter()
+            .filter_map(|name| ClusterName::new(name).ok())
+            .collect())
+    }
+}
+
+fn identity(vault: VaultId) -> Identity {
+    Identity {
+        kind: Kind::Format,
+        vault,
+        cluster: None,
+        timeline: None,
+        first: Revision::ZERO,
+        last: Revision::ZERO,
+        level: 0,
+        name: String::new(),
+    }
+}
