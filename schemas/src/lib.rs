@@ -5,6 +5,7 @@
 //! and memory does not grow with the file. Never: a network call, a clock, a panic on input.
 //! Read next: [`row`] for the unit of everything, then [`boltdb`] for etcd's file and [`segment`] for ours.
 
+pub mod boltdb;
 pub mod compaction;
 pub mod digest;
 pub mod envelope;
