@@ -59,6 +59,8 @@ async fn three_members_replicate_and_a_killed_one_catches_up() -> Result<()> {
     };
     let mut cluster = Etcd::start_cluster(&version, 3).await?;
     cluster.members[0].kill()?;
+    // If that was the leader, the others elect one first; a write in between would time out.
+    cluster.members[1].healthy().await?;
     cluster.members[1]
         .client()
         .await?
