@@ -1,1 +1,14 @@
-//! placeholder
+//! Brings an etcd cluster back to any revision that a vault covers.
+//!
+//! Comes in: a vault, a cluster and a revision. Goes out: a member's data directory that etcd boots from, or a snapshot
+//! file. Promises: the result is byte-equal to what the source held, was compared with what the source reported, and
+//! appears whole or not at all. Never: overwrites anything, writes to the vault, starts a server.
+//! Read next: [`plan`] decides, [`replay`] streams and proves, [`target`] puts it into place.
+
+pub mod error;
+pub mod leases;
+pub mod plan;
+pub mod replay;
+pub mod target;
+
+pub use error::{Kind, RestoreError};

@@ -1,0 +1,166 @@
+//! What a restore says when it is done.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use revkeep_schemas::Revision;
+
+use crate::replay::Proof;
+
+/// Where the seconds went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Seconds {
+    /// Reading manifests and indexes, and deciding.
+    pub plan: f64,
+    /// The first pass: which keys were touched after the base's compact revision.
+    pub index: f64,
+    /// The second pass: streaming the rows into the db file.
+    pub write: f64,
+    /// Reading the file back, and the rename.
+    pub verify: f64,
+}
+
+/// The HashKV of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ResultHash {
+    /// As a server would answer for this revision and compact revision.
+    pub hash: u32,
+    /// The revision.
+    pub revision: Revision,
+    /// The compact revision.
+    pub compact_revision: Revision,
+}
+
+/// What a plan reads.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct PlanReport {
+    /// The cluster.
+    pub cluster: String,
+    /// The timeline.
+    pub timeline: String,
+    /// The revision to restore.
+    pub revision: Revision,
+    /// The compact revision of the result.
+    pub compact_revision: Revision,
+    /// The base's revision.
+    pub base_revision: Revision,
+    /// The base's compact revision: no history below it can be kept.
+    pub base_compact_revision: Revision,
+    /// Chunks of the base.
+    pub chunks: usize,
+    /// Segments after the base.
+    pub segments: usize,
+    /// Rows to read.
+    pub rows: u64,
+    /// Their bytes, unpacked.
+    pub plain_bytes: u64,
+    /// The source's version.
+    pub etcd_version: String,
+    /// The source's statements that the rows will be compared with, as (revision, compact revision).
+    pub checkpoints: Vec<(Revision, Revision)>,
+}
+
+/// What was restored, and what proves it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Report {
+    /// What was read.
+    #[serde(flatten)]
+    pub plan: PlanReport,
+    /// The result.
+    pub target: PathBuf,
+    /// Rows in the result.
+    pub restored_rows: u64,
+    /// Bytes of its db file.
+    pub db_bytes: u64,
+    /// Its HashKV.
+    pub hashkv: ResultHash,
+    /// The comparisons with what the source reported; all were equal.
+    pub compared_with: Vec<Proof>,
+    /// Leases in the result.
+    pub leases: usize,
+    /// Leases whose TTL the vault does not know: they got one hour.
+    pub leases_with_unknown_ttl: Vec<String>,
+    /// What the reader has to know besides.
+    pub notes: Vec<String>,
+    /// Where the seconds went.
+    pub seconds: Seconds,
+}
+
+fn mib(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(f, "{name:<17} {value}")
+}
+
+impl fmt::Display for PlanReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(f, "cluster", format!("{} (timeline {})", self.cluster, self.timeline))?;
+        line(f, "revision", self.revision)?;
+        line(f, "compact revision", self.compact_revision)?;
+        line(
+            f,
+            "base",
+            format!(
+                "revision {}, compacted at {}, {} chunks, etcd {}",
+                self.base_revision, self.base_compact_revision, self.chunks, self.etcd_version
+            ),
+        )?;
+        line(f, "segments", self.segments)?;
+        line(
+            f,
+            "reads",
+            format!("{} rows, {}", self.rows, mib(self.plain_bytes)),
+        )?;
+        for (revision, compact) in &self.checkpoints {
+            line(
+                f,
+                "compares with",
+                format!("the source's HashKV at revision {revision} (compact revision {compact})"),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(f, "restored", self.target.display())?;
+        line(
+            f,
+            "cluster",
+            format!("{} (timeline {})", self.plan.cluster, self.plan.timeline),
+        )?;
+        line(f, "revision", self.plan.revision)?;
+        line(f, "compact revision", self.plan.compact_revision)?;
+        line(f, "rows", self.restored_rows)?;
+        line(f, "database", mib(self.db_bytes))?;
+        line(f, "HashKV", self.hashkv.hash)?;
+        for proof in &self.compared_with {
+            line(
+                f,
+                "verified",
+                format!(
+                    "equal to the source's HashKV {} at revision {} (compact revision {})",
+                    proof.source, proof.revision, proof.compact_revision
+                ),
+            )?;
+        }
+        line(f, "leases", self.leases)?;
+        let s = &self.seconds;
+        line(
+            f,
+            "seconds",
+            format!(
+                "plan {:.2}, index {:.2}, write {:.2}, verify {:.2}",
+                s.plan, s.index, s.write, s.verify
+            ),
+        )?;
+        for note in &self.notes {
+            line(f, "note", note)?;
+        }
+        Ok(())
+    }
+}
