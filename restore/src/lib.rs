@@ -5,10 +5,15 @@
 //! appears whole or not at all. Never: overwrites anything, writes to the vault, starts a server.
 //! Read next: [`plan`] decides, [`replay`] streams and proves, [`target`] puts it into place.
 
+pub mod command;
 pub mod error;
+pub mod execute;
 pub mod leases;
 pub mod plan;
+pub mod prepare;
 pub mod replay;
+pub mod report;
+pub mod source;
 pub mod target;
 
 pub use error::{Kind, RestoreError};

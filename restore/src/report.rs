@@ -97,7 +97,11 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        line(f, "cluster", format!("{} (timeline {})", self.cluster, self.timeline))?;
+        line(
+            f,
+            "cluster",
+            format!("{} (timeline {})", self.cluster, self.timeline),
+        )?;
         line(f, "revision", self.revision)?;
         line(f, "compact revision", self.compact_revision)?;
         line(

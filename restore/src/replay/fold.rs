@@ -197,7 +197,9 @@ impl<'a> Replay<'a> {
             view.update(row, self.index, self.recipe.point_of(checkpoint.revision))?;
         }
         if row.key.main > self.recipe.target
-            || !self.compaction.keeps(row, self.index, Recipe::AT_COMPACTION)?
+            || !self
+                .compaction
+                .keeps(row, self.index, Recipe::AT_COMPACTION)?
         {
             return Ok(());
         }

@@ -10,6 +10,7 @@ mod fold;
 mod proof;
 mod sequence;
 
+pub(crate) use feed::interrupted;
 pub use feed::{Batch, Batches, Feed};
 pub use fold::{Recipe, Replay, Replayed, index_rows};
 pub use proof::{Proof, comparable, proofs};

@@ -70,8 +70,7 @@ pub fn build_database(
     };
     let mut db = DbWriter::create(path, options)?;
     db.begin_bucket(KEY_BUCKET)?;
-    let replayed =
-        Replay::new(recipe, index).run(batches, |row| Ok(db.put_row(row)?), progress)?;
+    let replayed = Replay::new(recipe, index).run(batches, |row| Ok(db.put_row(row)?), progress)?;
     db.end_bucket()?;
     let leases = lease_rows(&replayed.leases, contents.granted);
     db.write_bucket(b"lease", leases.rows)?;
@@ -132,16 +131,16 @@ fn is_raft_position(bucket: &[u8], key: &[u8]) -> bool {
 }
 
 /// Reads the finished file back as a server would and compares its rows and their HashKV with what was meant to be
-/// written.
+/// written. `at_times` is asked every MiB whether to go on.
 ///
 /// # Errors
-/// [`Kind::Verification`] for a difference.
+/// [`Kind::Verification`] for a difference, and what `at_times` says.
 pub fn read_back(
     path: &Path,
     recipe: &Recipe,
     index: &LiveIndex,
     built: &Built,
-    mut progress: impl FnMut(u64),
+    mut at_times: impl FnMut() -> Result<(), RestoreError>,
 ) -> Result<(), RestoreError> {
     let db = DbFile::open(path)?;
     let mut rows = db.rows()?;
@@ -153,10 +152,10 @@ pub fn read_back(
         count += 1;
         bytes += row.encoded_len() as u64;
         if bytes >= 1 << 20 {
-            progress(std::mem::take(&mut bytes));
+            bytes = 0;
+            at_times()?;
         }
     }
-    progress(bytes);
     let hash = view.finish();
     if (hash, count) == (built.replayed.hash, built.replayed.rows) {
         return Ok(());

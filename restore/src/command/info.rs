@@ -1,0 +1,235 @@
+//! `revkeep info`.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat};
+use clap::Args;
+use revkeep_schemas::Revision;
+use revkeep_vault::{Coverage, Inventory, Timeline};
+use serde::Serialize;
+
+use super::{Output, answer};
+use crate::error::RestoreError;
+use crate::source::open_cluster;
+
+/// What `revkeep info` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  revkeep info prod --vault s3://backups/etcd
+  revkeep info prod -w json | jq .maximum_recoverable
+  REVKEEP_VAULT=file:///var/backups/etcd revkeep info prod")]
+pub(super) struct Arguments {
+    /// The cluster's name in the vault
+    cluster: String,
+}
+
+/// What the vault holds of a cluster.
+#[derive(Debug, Serialize)]
+struct Info {
+    cluster: String,
+    /// The newest timeline, which the two revisions below are of.
+    timeline: Option<String>,
+    /// The oldest recovery point of the newest timeline.
+    minimum_recoverable: Option<Revision>,
+    /// The newest recovery point of the newest timeline.
+    maximum_recoverable: Option<Revision>,
+    timelines: Vec<TimelineInfo>,
+}
+
+#[derive(Debug, Serialize)]
+struct TimelineInfo {
+    id: String,
+    parent: Option<String>,
+    /// The highest revision that it shares with its parent.
+    fork_revision: Option<Revision>,
+    /// In hexadecimal, as etcdctl prints it.
+    source_cluster_id: String,
+    etcd_version: String,
+    first_seen: Option<String>,
+    minimum_recoverable: Option<Revision>,
+    maximum_recoverable: Option<Revision>,
+    coverage: Vec<RangeInfo>,
+    gaps: Vec<GapInfo>,
+    bases: Vec<BaseInfo>,
+    segments: usize,
+    segment_bytes: u64,
+    damaged: Vec<DamageInfo>,
+}
+
+#[derive(Debug, Serialize)]
+struct RangeInfo {
+    first: Revision,
+    last: Revision,
+}
+
+#[derive(Debug, Serialize)]
+struct GapInfo {
+    first: Revision,
+    last: Revision,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct BaseInfo {
+    revision: Revision,
+    compact_revision: Revision,
+    finished: Option<String>,
+    rows: u64,
+    plain_bytes: u64,
+    stored_bytes: u64,
+    chunks: usize,
+    /// HashKV as the source reported it, for restores to be compared with.
+    checkpoint_revision: Option<Revision>,
+}
+
+#[derive(Debug, Serialize)]
+struct DamageInfo {
+    name: String,
+    reason: String,
+}
+
+/// Shows what can be recovered.
+pub(super) async fn run(
+    vault: &str,
+    arguments: &Arguments,
+    output: Output,
+) -> Result<(), RestoreError> {
+    let cluster = open_cluster(vault, &arguments.cluster).await?;
+    let mut timelines = Vec::new();
+    for timeline in cluster.timelines().await? {
+        let inventory = timeline.inventory().await?;
+        timelines.push(describe(&timeline, &inventory));
+    }
+    let newest = timelines.last();
+    let info = Info {
+        cluster: arguments.cluster.clone(),
+        timeline: newest.map(|timeline| timeline.id.clone()),
+        minimum_recoverable: newest.and_then(|timeline| timeline.minimum_recoverable),
+        maximum_recoverable: newest.and_then(|timeline| timeline.maximum_recoverable),
+        timelines,
+    };
+    answer(&info, output)
+}
+
+fn describe(timeline: &Timeline, inventory: &Inventory) -> TimelineInfo {
+    let coverage = Coverage::compute(inventory);
+    let record = timeline.record();
+    let bases = inventory.bases.iter().map(|base| BaseInfo {
+        revision: base.revision,
+        compact_revision: base.compact_revision,
+        finished: time(base.manifest.finished_unix_ms),
+        rows: base.manifest.rows,
+        plain_bytes: base.manifest.plain_bytes,
+        stored_bytes: base.manifest.stored_bytes,
+        chunks: base.manifest.chunks.len(),
+        checkpoint_revision: base.manifest.checkpoint.map(|known| known.revision),
+    });
+    let gaps = coverage.gaps.iter().map(|gap| GapInfo {
+        first: gap.first,
+        last: gap.last,
+        reason: gap.reason.clone(),
+    });
+    let ranges = coverage.ranges.iter().map(|range| RangeInfo {
+        first: range.0,
+        last: range.1,
+    });
+    let damaged = inventory.damaged.iter().map(|damage| DamageInfo {
+        name: damage.name.clone(),
+        reason: damage.reason.clone(),
+    });
+    TimelineInfo {
+        id: timeline.id().to_string(),
+        parent: record.parent.map(|(id, _)| id.to_string()),
+        fork_revision: record.parent.map(|(_, fork)| fork),
+        source_cluster_id: format!("{:x}", record.source.cluster_id),
+        etcd_version: record.source.etcd_version.clone(),
+        first_seen: time(record.source.first_seen_unix_ms),
+        minimum_recoverable: coverage.oldest(),
+        maximum_recoverable: coverage.newest(),
+        coverage: ranges.collect(),
+        gaps: gaps.collect(),
+        bases: bases.collect(),
+        segments: inventory.segments.len(),
+        segment_bytes: inventory.segments.iter().map(|segment| segment.bytes).sum(),
+        damaged: damaged.collect(),
+    }
+}
+
+fn time(unix_ms: i64) -> Option<String> {
+    if unix_ms <= 0 {
+        return None;
+    }
+    DateTime::from_timestamp_millis(unix_ms)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+fn or_none(value: Option<&impl fmt::Display>) -> String {
+    value.map_or_else(|| "none yet".to_owned(), ToString::to_string)
+}
+
+impl fmt::Display for Info {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "cluster              {}", self.cluster)?;
+        writeln!(
+            f,
+            "minimum recoverable  {}",
+            or_none(self.minimum_recoverable.as_ref())
+        )?;
+        writeln!(
+            f,
+            "maximum recoverable  {}",
+            or_none(self.maximum_recoverable.as_ref())
+        )?;
+        self.timelines
+            .iter()
+            .try_for_each(|timeline| write!(f, "\n{timeline}"))
+    }
+}
+
+impl fmt::Display for TimelineInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "timeline {}: cluster {}, etcd {}",
+            self.id, self.source_cluster_id, self.etcd_version
+        )?;
+        if let Some(seen) = &self.first_seen {
+            write!(f, ", first seen ≈ {seen}")?;
+        }
+        writeln!(f)?;
+        if let (Some(parent), Some(fork)) = (&self.parent, self.fork_revision) {
+            writeln!(f, "  continues {parent} from revision {fork}")?;
+        }
+        for range in &self.coverage {
+            writeln!(f, "  covers    {} to {}", range.first, range.last)?;
+        }
+        for gap in &self.gaps {
+            let reason = gap.reason.as_deref().unwrap_or("no reason recorded");
+            writeln!(f, "  gap       {} to {}: {reason}", gap.first, gap.last)?;
+        }
+        for base in &self.bases {
+            let finished = base.finished.as_deref().unwrap_or("unknown");
+            writeln!(
+                f,
+                "  base      {} (compacted at {}), {} rows, {} bytes stored, ≈ {finished}{}",
+                base.revision,
+                base.compact_revision,
+                base.rows,
+                base.stored_bytes,
+                if base.checkpoint_revision.is_some() {
+                    ", HashKV known"
+                } else {
+                    ""
+                }
+            )?;
+        }
+        writeln!(
+            f,
+            "  segments  {}, {} bytes",
+            self.segments, self.segment_bytes
+        )?;
+        self.damaged
+            .iter()
+            .try_for_each(|damage| writeln!(f, "  damaged   {}: {}", damage.name, damage.reason))
+    }
+}

@@ -1,0 +1,136 @@
+//! The operator's command line.
+
+mod info;
+mod restore;
+mod signals;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::error::{Kind, RestoreError};
+
+/// How results and errors are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For eyes.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Point-in-time recovery for etcd: see what a vault holds, and bring any revision back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "revkeep",
+    version,
+    after_help = "Examples:
+  revkeep info prod --vault s3://backups/etcd
+  revkeep restore prod --vault s3://backups/etcd --to-revision 120934 --dry-run
+  revkeep restore prod --vault s3://backups/etcd --latest --data-dir /var/lib/etcd-restored"
+)]
+pub struct Cli {
+    /// The vault: file:///dir, s3://bucket/prefix?endpoint=…&region=…
+    #[arg(long, env = "REVKEEP_VAULT", value_name = "URL", global = true)]
+    vault: Option<String>,
+    /// How to write results and errors
+    #[arg(
+        short = 'w',
+        long = "write-out",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring a revision back as a member's data directory or a snapshot file
+    Restore(Box<restore::Arguments>),
+    /// Show what can be recovered: timelines, bases, coverage and gaps
+    Info(info::Arguments),
+}
+
+/// Parses the command line, does what it asks and says how it went.
+pub async fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() {
+                Kind::Invalid.exit_code()
+            } else {
+                0
+            };
+            let _closed = error.print();
+            return code.into();
+        }
+    };
+    let done = match (&cli.vault, &cli.command) {
+        (None, _) => Err(RestoreError::new(
+            Kind::Invalid,
+            "no vault is named. Try: --vault file:///var/backups/etcd, or set REVKEEP_VAULT",
+        )),
+        (Some(vault), Command::Restore(arguments)) => {
+            Box::pin(restore::run(vault, arguments, cli.output)).await
+        }
+        (Some(vault), Command::Info(arguments)) => {
+            Box::pin(info::run(vault, arguments, cli.output)).await
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when this fails.
+            let _closed = complain(&error, cli.output);
+            error.kind().exit_code().into()
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Complaint<'a> {
+    error: String,
+    kind: Kind,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<&'a crate::error::Nearest>,
+}
+
+fn complain(error: &RestoreError, output: Output) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    match output {
+        Output::Table => writeln!(stderr, "revkeep: {error}"),
+        Output::Json => {
+            let complaint = Complaint {
+                error: error.to_string(),
+                kind: error.kind(),
+                exit_code: error.kind().exit_code(),
+                nearest: error.nearest().as_ref(),
+            };
+            writeln!(stderr, "{}", serde_json::to_string(&complaint)?)
+        }
+    }
+}
+
+/// Writes a result to standard output.
+fn answer(
+    result: &(impl Serialize + std::fmt::Display),
+    output: Output,
+) -> Result<(), RestoreError> {
+    let mut stdout = io::stdout().lock();
+    let written = match output {
+        Output::Table => write!(stdout, "{result}"),
+        Output::Json => serde_json::to_string_pretty(result)
+            .map_err(io::Error::from)
+            .and_then(|json| writeln!(stdout, "{json}")),
+    };
+    written
+        .and_then(|()| stdout.flush())
+        .map_err(RestoreError::io("write the result"))
+}

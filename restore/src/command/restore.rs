@@ -1,0 +1,188 @@
+//! `revkeep restore`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use revkeep_schemas::Revision;
+use revkeep_schemas::member::{NewMember, RestoredCluster};
+
+use super::{Output, answer, signals};
+use crate::error::{Kind, RestoreError};
+use crate::execute::{Destination, execute};
+use crate::plan::{History, Target};
+use crate::prepare::prepare;
+use crate::source::{Source, open_cluster};
+use crate::target::{Membership, refuse_unless_free};
+
+/// What `revkeep restore` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  revkeep restore prod --latest --data-dir /var/lib/etcd-restored
+  revkeep restore prod --to-revision 120934 --data-dir ./m1 --name m1 --initial-cluster m1=http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380
+  revkeep restore prod --to-revision 120934 --snapshot-file ./at-120934.db")]
+pub(super) struct Arguments {
+    /// The cluster's name in the vault
+    cluster: String,
+    /// Restore exactly this revision
+    #[arg(long, value_name = "N", required_unless_present = "latest", conflicts_with = "latest",
+          value_parser = clap::value_parser!(i64).range(1..))]
+    to_revision: Option<i64>,
+    /// Restore the newest revision that the vault covers
+    #[arg(long)]
+    latest: bool,
+    /// The timeline to take it from; by default the newest
+    #[arg(long, value_name = "ID")]
+    timeline: Option<String>,
+    /// Build a member's data directory here: absent, or empty
+    #[arg(long, value_name = "DIR", conflicts_with = "snapshot_file")]
+    data_dir: Option<PathBuf>,
+    /// Write a snapshot for `etcdutl snapshot restore` here: must not exist
+    #[arg(long, value_name = "FILE")]
+    snapshot_file: Option<PathBuf>,
+    /// The member's name
+    #[arg(long, default_value = "default")]
+    name: String,
+    /// All members, as name=peer-url,…; by default this one alone
+    #[arg(long, value_name = "LIST")]
+    initial_cluster: Option<String>,
+    /// The token that member and cluster ids are derived from
+    #[arg(long, default_value = "etcd-cluster", value_name = "TOKEN")]
+    initial_cluster_token: String,
+    /// This member's peer URLs, separated by commas
+    #[arg(long, default_value = "http://localhost:2380", value_name = "URLS")]
+    initial_advertise_peer_urls: String,
+    /// Where the write-ahead log goes; by default into the data directory
+    #[arg(long, value_name = "DIR", requires = "data_dir")]
+    wal_dir: Option<PathBuf>,
+    /// Keep all history that the vault has, not only what the source still had
+    #[arg(long)]
+    keep_history: bool,
+    /// Print what would be read, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Arguments {
+    fn destination(&self) -> Result<Option<Destination>, RestoreError> {
+        if let Some(path) = &self.snapshot_file {
+            return Ok(Some(Destination::SnapshotFile { path: path.clone() }));
+        }
+        let Some(path) = &self.data_dir else {
+            return Ok(None);
+        };
+        let membership = Membership::parse(
+            &self.name,
+            self.initial_cluster.as_deref(),
+            &self.initial_advertise_peer_urls,
+            &self.initial_cluster_token,
+        )?;
+        let members = membership
+            .members
+            .into_iter()
+            .map(|(name, peer_urls)| NewMember { name, peer_urls });
+        let cluster = RestoredCluster {
+            members: members.collect(),
+            token: membership.token,
+        };
+        cluster
+            .resolve()
+            .map_err(|error| RestoreError::new(Kind::Invalid, error.to_string()))?;
+        Ok(Some(Destination::DataDir {
+            path: path.clone(),
+            wal_dir: self.wal_dir.clone(),
+            cluster,
+            name: membership.name,
+        }))
+    }
+
+    fn target(&self) -> Target {
+        self.to_revision.map_or(Target::Latest, |revision| {
+            Target::Revision(Revision(revision))
+        })
+    }
+
+    fn history(&self) -> History {
+        if self.keep_history {
+            History::Everything
+        } else {
+            History::AsSource
+        }
+    }
+}
+
+/// Restores, or prints the plan.
+pub(super) async fn run(
+    vault: &str,
+    arguments: &Arguments,
+    output: Output,
+) -> Result<(), RestoreError> {
+    let destination = arguments.destination()?;
+    if destination.is_none() && !arguments.dry_run {
+        return Err(RestoreError::new(
+            Kind::Invalid,
+            "no target is named. Try: --data-dir DIR, --snapshot-file FILE, or --dry-run to see the plan",
+        ));
+    }
+    if let Some(destination) = &destination {
+        // Before anything is fetched; looked at again when the result is placed.
+        let directory = matches!(destination, Destination::DataDir { .. });
+        refuse_unless_free(destination.path(), directory)?;
+        if let Some(wal_dir) = &arguments.wal_dir {
+            refuse_unless_free(wal_dir, true)?;
+        }
+    }
+    let mut cancelled = signals::cancellation();
+    let started = Instant::now();
+    let deciding = async {
+        let cluster = open_cluster(vault, &arguments.cluster).await?;
+        let source = Source::open(&cluster, arguments.timeline.as_deref()).await?;
+        let prepared = prepare(&source, arguments.target(), arguments.history()).await?;
+        Ok::<_, RestoreError>((source, prepared))
+    };
+    let (source, prepared) = tokio::select! {
+        decided = deciding => decided?,
+        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => {
+            return Err(crate::replay::interrupted());
+        }
+    };
+    let (Some(destination), false) = (destination, arguments.dry_run) else {
+        return answer(&prepared.report, output);
+    };
+    let plan_seconds = started.elapsed().as_secs_f64();
+    let bar = Arc::new(progress_bar(prepared.total_bytes));
+    let shown = bar.clone();
+    let runtime = tokio::runtime::Handle::current();
+    let working = tokio::task::spawn_blocking(move || {
+        execute(
+            &runtime,
+            &source,
+            &prepared,
+            &destination,
+            &cancelled,
+            plan_seconds,
+            &|bytes| shown.inc(bytes),
+        )
+    });
+    let report = working.await.map_err(|error| {
+        RestoreError::new(Kind::Failed, "the restore's thread ended early").because(error)
+    });
+    bar.finish_and_clear();
+    answer(&report??, output)
+}
+
+/// A bar on standard error, where that is a terminal.
+fn progress_bar(total_bytes: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::hidden());
+    }
+    let bar = ProgressBar::new(total_bytes);
+    let style = "{elapsed_precise} [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
+    match ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

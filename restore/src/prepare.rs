@@ -1,0 +1,129 @@
+//! From a target to everything that a restore needs to know before it reads rows.
+
+use std::collections::BTreeMap;
+
+use revkeep_schemas::hashkv::TombstoneRule;
+use revkeep_schemas::manifest::SmallBucket;
+use revkeep_vault::Piece;
+
+use crate::error::RestoreError;
+use crate::leases::granted;
+use crate::plan::{History, Target, choose, compact_revision_at};
+use crate::replay::{Recipe, proofs};
+use crate::report::PlanReport;
+use crate::source::Source;
+
+/// A restore, decided.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What to make of the rows.
+    pub recipe: Recipe,
+    /// What the first pass reads: rows above the base's compact revision.
+    pub index_pieces: Vec<Piece>,
+    /// What the second pass reads: everything.
+    pub pieces: Vec<Piece>,
+    /// Rows that the first pass sees at most.
+    pub index_rows: u64,
+    /// Bytes that all passes read, unpacked, at most.
+    pub total_bytes: u64,
+    /// The base's buckets other than `key`.
+    pub buckets: Vec<SmallBucket>,
+    /// Granted TTLs in seconds by lease id.
+    pub granted: BTreeMap<i64, i64>,
+    /// What the reader has to know.
+    pub notes: Vec<String>,
+    /// The plan in words.
+    pub report: PlanReport,
+}
+
+/// Decides. Reads indexes of segments, no rows.
+///
+/// # Errors
+/// As [`choose`], and when an index cannot be read.
+pub async fn prepare(
+    source: &Source,
+    target: Target,
+    history: History,
+) -> Result<Prepared, RestoreError> {
+    let plan = choose(&source.holdings(), target, history)?;
+    let base = source.base(&plan)?;
+    let facts = source.facts(&plan).await?;
+    let compact_revision = compact_revision_at(&plan, history, &facts.compactions);
+    let mut recipe = Recipe {
+        target: plan.target,
+        compact_revision,
+        floor: plan.floor(),
+        base_revision: base.revision,
+        base_digest: base.digest,
+        rule: TombstoneRule::for_version(&base.etcd_version),
+        checkpoints: Vec::new(),
+    };
+    let known: Vec<_> = base
+        .checkpoint
+        .into_iter()
+        .chain(facts.checkpoints)
+        .collect();
+    recipe.checkpoints = proofs(&known, plan.floor(), plan.target, recipe.end());
+
+    let segments = source.segment_pieces(&plan);
+    let recent = base.chunks.iter().filter(|chunk| chunk.last > plan.floor());
+    let index_rows = facts.rows + recent.clone().map(|chunk| chunk.rows).sum::<u64>();
+    let index_bytes =
+        facts.plain_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
+    let plain_bytes = base.plain_bytes + facts.plain_bytes;
+    let with_segments = |chunks: Vec<Piece>| chunks.into_iter().chain(segments.clone()).collect();
+
+    let leases = base.buckets.iter().find(|bucket| bucket.name == b"lease");
+    let leases = leases.into_iter().flat_map(|bucket| &bucket.entries);
+    let mut ttls = granted(leases.map(|(key, value)| (key.as_slice(), value.as_slice())));
+    ttls.extend(facts.leases);
+
+    Ok(Prepared {
+        index_pieces: with_segments(recent.copied().map(Piece::Chunk).collect()),
+        pieces: with_segments(base.chunks.iter().copied().map(Piece::Chunk).collect()),
+        index_rows,
+        total_bytes: index_bytes + plain_bytes,
+        buckets: base.buckets.clone(),
+        granted: ttls,
+        notes: notes(&recipe, &base.buckets),
+        report: PlanReport {
+            cluster: source.timeline.cluster().name().to_string(),
+            timeline: source.timeline.id().to_string(),
+            revision: recipe.target,
+            compact_revision,
+            base_revision: recipe.base_revision,
+            base_compact_revision: recipe.floor,
+            chunks: base.chunks.len(),
+            segments: segments.len(),
+            rows: base.rows + facts.rows,
+            plain_bytes,
+            etcd_version: base.etcd_version.clone(),
+            checkpoints: recipe
+                .checkpoints
+                .iter()
+                .map(|known| (known.revision, known.compact_revision))
+                .collect(),
+        },
+        recipe,
+    })
+}
+
+fn notes(recipe: &Recipe, buckets: &[SmallBucket]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if recipe.checkpoints.is_empty() {
+        notes.push(
+            "the vault has no HashKV of the source that these rows can be compared with; they were checked against the manifests only"
+                .to_owned(),
+        );
+    }
+    let auth = buckets
+        .iter()
+        .any(|bucket| bucket.name.starts_with(b"auth") && bucket.entries.len() > 1);
+    if auth && recipe.base_revision != recipe.target {
+        notes.push(format!(
+            "users and roles are those of the base at revision {}: revisions do not record their changes",
+            recipe.base_revision
+        ));
+    }
+    notes
+}
