@@ -94,12 +94,12 @@ pub async fn run() -> ExitCode {
 }
 
 #[derive(Serialize)]
-struct Complaint<'a> {
+struct Complaint {
     error: String,
     kind: Kind,
     exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    nearest: Option<&'a crate::error::Nearest>,
+    nearest: Option<crate::error::Nearest>,
 }
 
 fn complain(error: &RestoreError, output: Output) -> io::Result<()> {
@@ -111,7 +111,7 @@ fn complain(error: &RestoreError, output: Output) -> io::Result<()> {
                 error: error.to_string(),
                 kind: error.kind(),
                 exit_code: error.kind().exit_code(),
-                nearest: error.nearest().as_ref(),
+                nearest: error.nearest(),
             };
             writeln!(stderr, "{}", serde_json::to_string(&complaint)?)
         }
