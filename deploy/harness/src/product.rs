@@ -5,13 +5,40 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{Process, binary};
+use crate::{Process, SeaweedFs, binary};
 
 /// The cluster name that [`Agent`] captures under.
 pub const CLUSTER: &str = "test";
 
 /// How long the agent may take to flush and end after SIGTERM.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A vault as an operator names it: a URL, and what its credentials need.
+#[derive(Clone, Debug)]
+pub struct VaultPlace {
+    /// `file:///…` or `s3://…`.
+    pub url: String,
+    /// Environment variables of every command that opens it.
+    pub environment: Vec<(&'static str, &'static str)>,
+}
+
+impl VaultPlace {
+    /// A vault in a folder.
+    pub fn folder(path: &Path) -> Self {
+        Self {
+            url: format!("file://{}", path.display()),
+            environment: Vec::new(),
+        }
+    }
+
+    /// A vault under a prefix of a bucket.
+    pub fn bucket(s3: &SeaweedFs, prefix: &str) -> Self {
+        Self {
+            url: s3.url(prefix),
+            environment: s3.credentials().to_vec(),
+        }
+    }
+}
 
 /// A running `revkeep-agent run`.
 #[derive(Debug)]
@@ -24,7 +51,12 @@ impl Agent {
     ///
     /// # Errors
     /// When the binary cannot be built or started.
-    pub fn start(folder: &Path, endpoints: &[String], vault: &str, flags: &[&str]) -> Result<Self> {
+    pub fn start(
+        folder: &Path,
+        endpoints: &[String],
+        vault: &VaultPlace,
+        flags: &[&str],
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let state = folder.join("state");
         let endpoints = endpoints.join(",");
@@ -34,7 +66,7 @@ impl Agent {
             "--endpoints",
             &endpoints,
             "--vault",
-            vault,
+            &vault.url,
             "--cluster",
             CLUSTER,
         ];
@@ -91,7 +123,7 @@ impl Agent {
     }
 }
 
-/// What a run of `revkeep` gave.
+/// What a run of a command gave.
 #[derive(Debug)]
 pub struct Answer {
     /// Its exit code.
@@ -108,30 +140,26 @@ impl Answer {
     /// # Errors
     /// When the run failed or printed something else.
     pub fn json(&self) -> Result<serde_json::Value> {
-        ensure!(
-            self.code == 0,
-            "revkeep ended with {}:\n{}",
-            self.code,
-            self.stderr
-        );
+        ensure!(self.code == 0, "ended with {}:\n{}", self.code, self.stderr);
         serde_json::from_str(&self.stdout).with_context(|| format!("not JSON: {}", self.stdout))
     }
 }
 
-/// Runs `revkeep ARGUMENTS` to its end.
+/// Runs `PROGRAM ARGUMENTS --vault VAULT` to its end; `program` is one of this workspace's binaries.
 ///
 /// # Errors
 /// When the binary cannot be built or started, or ends by a signal.
-pub async fn revkeep(arguments: &[&str]) -> Result<Answer> {
-    let program = binary("revkeep")?;
-    let output = tokio::process::Command::new(program)
+pub async fn run(program: &str, vault: &VaultPlace, arguments: &[&str]) -> Result<Answer> {
+    let output = tokio::process::Command::new(binary(program)?)
         .args(arguments)
+        .args(["--vault", &vault.url])
+        .envs(vault.environment.clone())
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)
         .output()
         .await?;
     let Some(code) = output.status.code() else {
-        bail!("revkeep ended with {}", output.status)
+        bail!("{program} ended with {}", output.status)
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Answer {

@@ -1,0 +1,365 @@
+//! The promise: every captured revision comes back exactly, judged by etcd itself.
+//!
+//! A real etcd is driven with random operations while a real agent captures it. At many moments the source is asked for
+//! its `HashKV` and all its keys; afterwards each of those revisions is restored, a real etcd boots the result, and
+//! must give the same answers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use etcd_client::{Client, CompactionOptions};
+use revkeep_harness::product::{Agent, CLUSTER, VaultPlace, run};
+use revkeep_harness::truth::{self, Truth};
+use revkeep_harness::workload::Workload;
+use revkeep_harness::{
+    Etcd, EtcdCluster, EtcdOptions, EtcdTool, EtcdVersion, SeaweedFs, etcd_versions, free_port,
+};
+use revkeep_schemas::hashkv::TombstoneRule;
+use tempfile::TempDir;
+
+/// Revisions compared for each source, unless `REVKEEP_POINTS` says otherwise.
+const POINTS: usize = 50;
+/// Operations between two compared revisions.
+const STEPS_BETWEEN: usize = 8;
+/// Leases longer than this cannot end while a test runs.
+const LONG_LEASE_S: i64 = 600;
+
+struct Captured {
+    folder: TempDir,
+    vault: VaultPlace,
+    source: EtcdVersion,
+    points: Vec<Truth>,
+}
+
+fn points() -> usize {
+    std::env::var("REVKEEP_POINTS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(POINTS)
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("REVKEEP_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(rand_seed);
+    eprintln!("REVKEEP_SEED={seed}");
+    seed
+}
+
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// Drives a source while an agent captures it, and notes what the source says of itself.
+async fn capture(
+    source: &EtcdVersion,
+    bucket: Option<VaultPlace>,
+    seed: u64,
+    points: usize,
+) -> Result<Captured> {
+    let folder = TempDir::with_prefix("revkeep-exact-")?;
+    let vault = bucket.unwrap_or_else(|| VaultPlace::folder(&folder.path().join("vault")));
+    let etcd = Etcd::start(source).await?;
+    let mut client = etcd.client().await?;
+    let mut workload = Workload::new(seed);
+    // The first base finds a history, compacted and not.
+    for _ in 0..40 {
+        workload.step(&mut client).await?;
+    }
+    let flags = ["--flush-interval", "100ms", "--flush-bytes", "256KiB"];
+    let agent = Agent::start(
+        &folder.path().join("agent"),
+        &etcd.endpoints(),
+        &vault,
+        &flags,
+    )?;
+    wait_for_base(&vault).await?;
+    let mut truths = vec![Truth::now(&mut client).await?];
+    while truths.len() < points {
+        for _ in 0..STEPS_BETWEEN {
+            workload.step(&mut client).await?;
+        }
+        if truths.len() == points / 2 {
+            second_base(&folder, &etcd, &vault).await?;
+        }
+        truths.push(Truth::now(&mut client).await?);
+    }
+    agent.stop().await?;
+    Ok(Captured {
+        folder,
+        vault,
+        source: source.clone(),
+        points: truths,
+    })
+}
+
+async fn wait_for_base(vault: &VaultPlace) -> Result<()> {
+    for _ in 0..300 {
+        let info = run("revkeep", vault, &["info", CLUSTER, "-w", "json"]).await?;
+        if info.code == 0 && info.stdout.contains("\"revision\"") {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("the agent took no base within 30 seconds")
+}
+
+/// Takes another base by the one-shot command, while the agent runs.
+async fn second_base(folder: &TempDir, etcd: &Etcd, vault: &VaultPlace) -> Result<()> {
+    let state = folder.path().join("snapshot-state");
+    let arguments = [
+        "snapshot",
+        "--endpoints",
+        &etcd.endpoint(),
+        "--cluster",
+        CLUSTER,
+    ];
+    let arguments = [&arguments[..], &["--state-dir", text(&state)]].concat();
+    let answer = run("revkeep-agent", vault, &arguments).await?;
+    ensure!(
+        answer.code == 0,
+        "snapshot ended with {}:\n{}",
+        answer.code,
+        answer.stderr
+    );
+    Ok(())
+}
+
+/// Restores one revision with further flags into a new directory.
+async fn restore(captured: &Captured, revision: i64, flags: &[&str]) -> Result<serde_json::Value> {
+    let revision = revision.to_string();
+    let arguments = ["restore", CLUSTER, "-w", "json", "--to-revision", &revision];
+    run(
+        "revkeep",
+        &captured.vault,
+        &[&arguments[..], flags].concat(),
+    )
+    .await?
+    .json()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
+}
+
+async fn restore_and_boot(
+    captured: &Captured,
+    at: i64,
+    target: &EtcdVersion,
+) -> Result<(PathBuf, Etcd)> {
+    let data_dir = captured
+        .folder
+        .path()
+        .join(format!("restored-{at}-{target}"));
+    restore(captured, at, &["--data-dir", text(&data_dir)]).await?;
+    let etcd = Etcd::start_with(target, EtcdOptions::booting(&data_dir)).await?;
+    Ok((data_dir, etcd))
+}
+
+fn rule(version: &EtcdVersion) -> TombstoneRule {
+    TombstoneRule::for_version(&version.to_string())
+}
+
+/// Asks a restored server for everything that the source was asked for.
+async fn compare(truth: &Truth, client: &mut Client, hashes_too: bool) -> Result<()> {
+    let at = truth.revision;
+    if hashes_too {
+        let mut answer = client.hash_kv(at).await?;
+        if answer.compact_version() < truth.compact_revision {
+            // The agent learnt of the compaction only later; the same rows compact to the same result.
+            let physical = CompactionOptions::new().with_physical();
+            client
+                .compact(truth.compact_revision, Some(physical))
+                .await?;
+            answer = client.hash_kv(at).await?;
+        }
+        ensure!(
+            (answer.compact_version(), answer.hash()) == (truth.compact_revision, truth.hash),
+            "HashKV({at}): source {:08x} under {}, restored {:08x} under {}",
+            truth.hash,
+            truth.compact_revision,
+            answer.hash(),
+            answer.compact_version()
+        );
+    }
+    let keys = truth::keys_at(client, at).await?;
+    ensure!(
+        keys.len() == truth.keys.len(),
+        "{} keys, not {}",
+        keys.len(),
+        truth.keys.len()
+    );
+    for (restored, source) in keys.iter().zip(&truth.keys) {
+        ensure!(
+            restored == source,
+            "at {at}: {:?}: a key's state differs",
+            source.key
+        );
+    }
+    let long = |leases: BTreeMap<i64, i64>| -> BTreeMap<i64, i64> {
+        leases
+            .into_iter()
+            .filter(|(_, ttl_s)| *ttl_s >= LONG_LEASE_S)
+            .collect()
+    };
+    let leases = long(truth::leases_of(client, &keys).await?);
+    ensure!(
+        leases == long(truth.leases.clone()),
+        "leases {leases:?}, not {:?}",
+        truth.leases
+    );
+    Ok(())
+}
+
+async fn check_every_point(captured: &Captured, target: &EtcdVersion, every: usize) -> Result<()> {
+    let same_rule = rule(&captured.source) == rule(target);
+    for truth in captured.points.iter().step_by(every) {
+        let (data_dir, mut etcd) = restore_and_boot(captured, truth.revision, target).await?;
+        let mut client = etcd.client().await?;
+        compare(truth, &mut client, same_rule)
+            .await
+            .with_context(|| {
+                format!(
+                    "{} restored for {target}, revision {}",
+                    captured.source, truth.revision
+                )
+            })?;
+        etcd.kill()?;
+        std::fs::remove_dir_all(data_dir)?;
+    }
+    Ok(())
+}
+
+/// The restored server is a server like any other: it takes writes, compacts, defragments and restarts.
+async fn check_it_lives(captured: &Captured, truth: &Truth) -> Result<()> {
+    let (_, mut etcd) = restore_and_boot(captured, truth.revision, &captured.source).await?;
+    let mut client = etcd.client().await?;
+    for n in 0..50 {
+        client.put(format!("after/{n}"), "x", None).await?;
+    }
+    let now = etcd.revision().await?;
+    ensure!(
+        now >= truth.revision + 50,
+        "the writes took revisions up to {now}"
+    );
+    client
+        .compact(now - 5, Some(CompactionOptions::new().with_physical()))
+        .await?;
+    client.defragment().await?;
+    let before = Truth::now(&mut client).await?;
+    etcd.restart().await?;
+    let after = Truth::at(&mut etcd.client().await?, before.revision).await?;
+    ensure!(
+        after.keys == before.keys && after.hash == before.hash,
+        "a restart changed the data"
+    );
+    Ok(())
+}
+
+/// Three members restored one by one form a cluster that agrees with itself and with the source.
+async fn check_three_members(captured: &Captured, truth: &Truth) -> Result<()> {
+    let ports = (0..3)
+        .map(|_| Ok((free_port()?, free_port()?)))
+        .collect::<Result<Vec<_>>>()?;
+    let peer = |port: u16| format!("http://127.0.0.1:{port}");
+    let cluster: Vec<_> = ports
+        .iter()
+        .enumerate()
+        .map(|(n, (_, port))| format!("m{n}={}", peer(*port)))
+        .collect();
+    let cluster = cluster.join(",");
+    let mut members = Vec::new();
+    for (n, (client, port)) in ports.iter().enumerate() {
+        let (name, data_dir) = (
+            format!("m{n}"),
+            captured.folder.path().join(format!("three-{n}")),
+        );
+        let flags = [
+            "--data-dir",
+            text(&data_dir),
+            "--name",
+            &name,
+            "--initial-cluster",
+            &cluster,
+        ];
+        let peer = peer(*port);
+        let flags = [&flags[..], &["--initial-advertise-peer-urls", &peer]].concat();
+        restore(captured, truth.revision, &flags).await?;
+        let options = EtcdOptions {
+            name,
+            ports: Some((*client, *port)),
+            ..EtcdOptions::booting(data_dir)
+        };
+        members.push(EtcdOptions {
+            initial_cluster: Some(cluster.clone()),
+            ..options
+        });
+    }
+    let cluster = EtcdCluster::boot(&captured.source, members).await?;
+    for member in &cluster.members {
+        compare(truth, &mut member.client().await?, true).await?;
+    }
+    let mut client = cluster.client().await?;
+    client.put("after", "x", None).await?;
+    Ok(())
+}
+
+/// etcd's own tool takes the snapshot file and makes the same of it.
+async fn check_snapshot_file(captured: &Captured, truth: &Truth) -> Result<()> {
+    let file = captured
+        .folder
+        .path()
+        .join(format!("snapshot-{}.db", truth.revision));
+    restore(captured, truth.revision, &["--snapshot-file", text(&file)]).await?;
+    let tool = EtcdTool::new(&captured.source);
+    let status = tool.snapshot_status(&file).await?;
+    ensure!(
+        status.get("revision") == Some(&truth.revision.into()),
+        "etcd's tool reads {status}"
+    );
+    let data_dir = captured
+        .folder
+        .path()
+        .join(format!("by-etcd-{}", truth.revision));
+    tool.snapshot_restore(&file, &data_dir, &[]).await?;
+    let etcd = Etcd::start_with(&captured.source, EtcdOptions::booting(&data_dir)).await?;
+    compare(truth, &mut etcd.client().await?, true).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_revision_comes_back_exactly() -> Result<()> {
+    let versions = etcd_versions();
+    let seed = seed();
+    for (n, source) in (0..).zip(&versions) {
+        eprintln!("source etcd {source}");
+        let captured = capture(source, None, seed.wrapping_add(n), points()).await?;
+        let last = captured.points.last().context("no points")?;
+        let middle = captured
+            .points
+            .get(captured.points.len() / 3)
+            .context("no points")?;
+        check_every_point(&captured, source, 1).await?;
+        check_snapshot_file(&captured, middle).await?;
+        check_snapshot_file(&captured, last).await?;
+        check_three_members(&captured, middle).await?;
+        check_it_lives(&captured, last).await?;
+        for target in versions.iter().filter(|target| *target != source) {
+            check_every_point(&captured, target, 10).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_in_a_bucket_is_as_exact() -> Result<()> {
+    let versions = etcd_versions();
+    let (Some(s3), Some(newest)) = (SeaweedFs::start().await?, versions.last()) else {
+        return Ok(());
+    };
+    let bucket = VaultPlace::bucket(&s3, "exact");
+    let captured = capture(newest, Some(bucket), seed(), points() / 5).await?;
+    check_every_point(&captured, newest, 1).await
+}
