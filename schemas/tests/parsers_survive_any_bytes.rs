@@ -1,10 +1,17 @@
 //! Every parser of outside bytes, over the seeds of the fuzz targets and thousands of mutations of them. The fuzzer
 //! searches further: see `deploy/dev/fuzz`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test panics where it fails, and the lints of test functions leave the functions around them out"
+)]
+
 #[path = "../fuzz/src/lib.rs"]
 #[allow(
-    clippy::pedantic,
-    reason = "shared with a crate that has lints of its own"
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "the root of another crate, shared"
 )]
 mod targets;
 

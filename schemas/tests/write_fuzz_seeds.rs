@@ -1,5 +1,11 @@
 //! Derives the seeds of Revkeep's own formats from what a real server left; `fuzz/make-seeds` runs it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test panics where it fails, and the lints of test functions leave the functions around them out"
+)]
+
 use std::{env, fs, path::Path};
 
 use revkeep_schemas::{

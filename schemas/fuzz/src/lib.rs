@@ -25,10 +25,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Encoded rows: what is accepted is written back byte for byte.
 pub fn rows(data: &[u8]) {
-    let mut rows = EncodedRows::new(data);
     let mut again = Vec::new();
     let mut whole = true;
-    while let Some(row) = rows.next() {
+    for row in EncodedRows::new(data) {
         let Ok(row) = row else {
             whole = false;
             break;
@@ -48,7 +47,7 @@ pub fn rows(data: &[u8]) {
 
 /// `mvccpb.KeyValue`: the fast path agrees with the decoder, and what was read survives the round trip.
 pub fn key_value(data: &[u8]) {
-    let key = key_of(data).map(<[u8]>::to_vec);
+    let _ = key_of(data);
     let Ok(kv) = KeyValue::decode(data) else {
         return;
     };
@@ -59,7 +58,6 @@ pub fn key_value(data: &[u8]) {
         kv.key,
         "the first field is the key"
     );
-    drop(key);
 }
 
 /// etcd's db file: opened, every bucket and every row walked to its end, the revision computed, the trailer checked.
