@@ -1,1 +1,26 @@
-//! placeholder
+//! The sidecar that captures an etcd cluster.
+//!
+//! Comes in: one member's snapshots and its watch over all keys. Goes out: bases and segments in the vault. Promises:
+//! rows byte for byte as etcd wrote them, no revision missing without a recorded gap, and nothing called durable that
+//! the object store has not acknowledged. Never: a write to etcd, a lock, memory or disk without a bound.
+//! Read next: [`capture::joiner`] for how events become rows, [`base`] for snapshots, [`run()`] for how it fits together.
+
+mod backoff;
+pub mod base;
+pub mod capture;
+pub mod command;
+mod error;
+mod head;
+mod lineage;
+mod run;
+mod schedule;
+pub mod ship;
+mod size;
+pub mod source;
+mod target;
+
+pub use error::AgentError;
+pub use head::HeadKeeper;
+pub use run::{Route, RunOptions, run, snapshot};
+pub use schedule::Schedule;
+pub use target::Target;

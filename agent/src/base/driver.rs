@@ -1,0 +1,122 @@
+//! One base at a time, beside capture: those that capture asks for, and those that the schedule asks for.
+
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::BaseManifest;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Taken, take, write};
+use crate::AgentError;
+use crate::backoff::Backoff;
+use crate::head::HeadKeeper;
+use crate::lineage::connect_any;
+use crate::schedule::Schedule;
+use crate::source::Connection;
+use crate::target::Target;
+
+/// A base to be written.
+#[derive(Debug)]
+pub struct Job {
+    /// A snapshot that capture has taken already. When writing it fails, another one is taken.
+    pub taken: Option<Taken>,
+    /// The revisions that no segment covers, for the base to cover; what lies below its compact revision is a gap.
+    pub heals: Option<(Revision, Revision)>,
+}
+
+/// The task's parts.
+#[derive(Debug)]
+pub struct Driver {
+    /// How to reach the source, for snapshots that it takes itself.
+    pub connection: Connection,
+    /// Where bases go.
+    pub target: Target,
+    /// Where snapshots are spooled.
+    pub spool: PathBuf,
+    /// When bases are due.
+    pub schedule: Option<Schedule>,
+    /// Told of every base.
+    pub head: Arc<HeadKeeper>,
+    /// The newest base that is known, whose chunks need not go up again.
+    pub previous: Option<Arc<BaseManifest>>,
+}
+
+impl Driver {
+    /// Runs until capture has ended and what it asked for is done; after `stop` nothing is tried twice.
+    pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
+        loop {
+            let job = tokio::select! {
+                biased;
+                job = jobs.recv() => match job {
+                    Some(job) => job,
+                    None => return,
+                },
+                () = due(self.schedule.as_ref()), if !stop.is_cancelled() => Job {
+                    taken: None,
+                    heals: None,
+                },
+            };
+            self.complete(job, &stop).await;
+        }
+    }
+
+    async fn complete(&mut self, mut job: Job, stop: &CancellationToken) {
+        let mut backoff = Backoff::new(Duration::from_secs(60));
+        while let Err(error) = Box::pin(self.attempt(&mut job)).await {
+            let wait = backoff.step() * 5;
+            tracing::error!(%error, ?wait, "no base was written, trying again");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn attempt(&mut self, job: &mut Job) -> Result<(), AgentError> {
+        let taken = if let Some(taken) = job.taken.take() {
+            taken
+        } else {
+            let (member, _) = connect_any(&self.connection, &self.target).await?;
+            take(&member, &self.spool).await?
+        };
+        let manifest = write(&self.target, &taken, self.previous.as_deref()).await?;
+        let (revision, compact) = (manifest.revision, manifest.compact_revision);
+        tracing::info!(
+            %revision,
+            compact_revision = %compact,
+            rows = manifest.rows,
+            plain_bytes = manifest.plain_bytes,
+            stored_bytes = manifest.stored_bytes,
+            chunks = manifest.chunks.len(),
+            "base is durable"
+        );
+        self.previous = Some(Arc::new(manifest));
+        self.head.base(revision, compact).await;
+        if let Some((first, last)) = job.heals {
+            let last = last.min(compact.previous());
+            if first <= last {
+                self.target
+                    .timeline
+                    .put_gap(first, last, "compacted before it was captured")
+                    .await?;
+                tracing::warn!(%first, %last, "revisions were lost: the source compacted them before they were captured");
+            }
+            job.heals = None;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the next time on the schedule; for ever without one.
+async fn due(schedule: Option<&Schedule>) {
+    let now = Utc::now();
+    let Some(next) = schedule.and_then(|schedule| schedule.next_after(now)) else {
+        return pending().await;
+    };
+    tokio::time::sleep((next - now).to_std().unwrap_or_default()).await;
+}

@@ -1,0 +1,13 @@
+//! Bases: a snapshot is taken, proven, and written to the vault while capture goes on.
+
+mod driver;
+mod normal;
+mod spool;
+mod take;
+mod write;
+
+pub use driver::{Driver, Job};
+pub use normal::{Normaliser, Position};
+pub use spool::{Spooled, clean, spool};
+pub use take::{Taken, take};
+pub use write::write;

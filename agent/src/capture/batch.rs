@@ -1,0 +1,94 @@
+//! Invariant "whole": gathers transactions until time or size says that a segment is due. Pure: the clock comes in.
+
+use std::mem;
+
+use revkeep_schemas::Revision;
+
+use super::joiner::Transaction;
+
+/// A transaction and when it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamped {
+    /// The agent's clock when the transaction was complete, in milliseconds since 1970.
+    pub unix_ms: i64,
+    /// The transaction.
+    pub transaction: Transaction,
+}
+
+/// Consecutive transactions, to become one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The first revision.
+    pub first: Revision,
+    /// The last revision.
+    pub last: Revision,
+    /// The length of all rows in Revkeep's encoding.
+    pub plain_bytes: usize,
+    /// The transactions, one for each revision from `first` to `last`.
+    pub transactions: Vec<Stamped>,
+}
+
+/// When a batch is sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest time that a transaction waits, in milliseconds.
+    pub interval_ms: i64,
+    /// The size at which a batch is sealed at once. A single revision may be larger.
+    pub bytes: usize,
+}
+
+/// Gathers transactions. Holds at most [`Limits::bytes`] and one transaction.
+#[derive(Debug)]
+pub struct Batcher {
+    limits: Limits,
+    open: Vec<Stamped>,
+    plain_bytes: usize,
+}
+
+impl Batcher {
+    /// An empty one.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            open: Vec::new(),
+            plain_bytes: 0,
+        }
+    }
+
+    /// Adds the transaction that follows; gives the batch that it filled.
+    pub fn push(&mut self, transaction: Transaction, unix_ms: i64) -> Option<Batch> {
+        self.plain_bytes += transaction.plain_bytes();
+        self.open.push(Stamped {
+            unix_ms,
+            transaction,
+        });
+        if self.plain_bytes >= self.limits.bytes {
+            self.seal()
+        } else {
+            None
+        }
+    }
+
+    /// When the open batch is due, in milliseconds since 1970; `None` when there is nothing to seal.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<i64> {
+        let oldest = self.open.first()?;
+        Some(oldest.unix_ms.saturating_add(self.limits.interval_ms))
+    }
+
+    /// Seals the open batch whatever its age and size.
+    pub fn seal(&mut self) -> Option<Batch> {
+        let first = self.open.first()?.transaction.revision;
+        let last = self.open.last()?.transaction.revision;
+        Some(Batch {
+            first,
+            last,
+            plain_bytes: mem::take(&mut self.plain_bytes),
+            transactions: mem::take(&mut self.open),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The command line: etcdctl's names for what etcdctl has, `REVKEEP_*` for what is ours.
+
+mod connection;
+mod output;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::batch::Limits;
+use crate::run::{Route, RunOptions, run, snapshot};
+use crate::{AgentError, Schedule, size};
+
+pub use connection::ConnectionArguments;
+pub use output::{Format, report};
+
+/// The shortest time between two segments.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Captures every revision of an etcd cluster into a vault.
+#[derive(Debug, Parser)]
+#[command(
+    name = "revkeep-agent",
+    version,
+    after_help = "Examples:\n  \
+        revkeep-agent run --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod\n  \
+        revkeep-agent run --endpoints https://127.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key \\\n      \
+            --vault 's3://backups/etcd?region=eu-central-1' --cluster prod\n  \
+        revkeep-agent snapshot --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod -w json"
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// How results and errors are written.
+    #[arg(short = 'w', long = "write-out", global = true, value_enum, default_value_t = Format::Simple)]
+    write_out: Format,
+    /// Logs more.
+    #[arg(long, global = true)]
+    debug: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Captures until it is stopped; SIGTERM flushes first.
+    Run(Box<RunArguments>),
+    /// Takes one base now, and ends.
+    Snapshot(Box<RouteArguments>),
+}
+
+/// Where from and where to.
+#[derive(Debug, Args)]
+struct RouteArguments {
+    #[command(flatten)]
+    connection: ConnectionArguments,
+    /// The vault: file:///dir, s3://bucket/prefix?endpoint=…&region=…
+    #[arg(long, env = "REVKEEP_VAULT", value_name = "URL")]
+    vault: String,
+    /// The cluster's name in the vault.
+    #[arg(long, env = "REVKEEP_CLUSTER", value_name = "NAME")]
+    cluster: String,
+    /// Where snapshots are spooled; belongs to this agent alone. A temporary directory by default.
+    #[arg(long, env = "REVKEEP_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl RouteArguments {
+    fn resolve(&self) -> Result<Route, AgentError> {
+        Ok(Route {
+            connection: self.connection.resolve(|name| std::env::var(name).ok())?,
+            vault: self.vault.clone(),
+            cluster: self.cluster.clone(),
+            state_dir: self.state_dir.clone(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    #[command(flatten)]
+    route: RouteArguments,
+    /// The longest time that a change waits before it is stored: the most that a disaster can cost. At least 100ms.
+    #[arg(long, env = "REVKEEP_FLUSH_INTERVAL", default_value = "10s", value_parser = humantime::parse_duration)]
+    flush_interval: Duration,
+    /// The size at which changes are stored at once.
+    #[arg(long, env = "REVKEEP_FLUSH_BYTES", default_value = "8MiB", value_parser = size::parse)]
+    flush_bytes: usize,
+    /// When bases are taken: a cron expression, in UTC.
+    #[arg(
+        long,
+        env = "REVKEEP_SNAPSHOT_SCHEDULE",
+        default_value = "*/30 * * * *"
+    )]
+    snapshot_schedule: Schedule,
+    /// Changes that may wait in memory while the vault is away.
+    #[arg(long, env = "REVKEEP_QUEUE_BYTES", default_value = "128MiB", value_parser = size::parse)]
+    queue_bytes: usize,
+    /// How long a stop may take to store what is held.
+    #[arg(long, env = "REVKEEP_GRACE", default_value = "25s", value_parser = humantime::parse_duration)]
+    grace: Duration,
+}
+
+impl RunArguments {
+    fn options(&self) -> Result<RunOptions, AgentError> {
+        if self.flush_interval < SHORTEST_INTERVAL {
+            return Err(AgentError::Config(
+                "--flush-interval: 100ms is the least".to_owned(),
+            ));
+        }
+        Ok(RunOptions {
+            limits: Limits {
+                interval_ms: i64::try_from(self.flush_interval.as_millis()).unwrap_or(i64::MAX),
+                bytes: self.flush_bytes.max(1),
+            },
+            queue_bytes: self.queue_bytes,
+            schedule: Some(self.snapshot_schedule.clone()),
+            grace: self.grace,
+        })
+    }
+}
+
+impl Arguments {
+    /// Whether results and errors are JSON.
+    #[must_use]
+    pub const fn json(&self) -> bool {
+        matches!(self.write_out, Format::Json)
+    }
+
+    /// Logs to stderr; `RUST_LOG` decides what, if it is set.
+    pub fn start_log(&self) {
+        let level = if self.debug { "debug" } else { "info" };
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| format!("warn,revkeep_agent={level},revkeep_vault={level}").into());
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .with_writer(std::io::stderr);
+        if self.json() {
+            log.json().init();
+        } else {
+            log.init();
+        }
+    }
+
+    /// Does what was asked, until `stop`.
+    pub async fn execute(&self, stop: CancellationToken) -> Result<(), AgentError> {
+        match &self.command {
+            Command::Run(arguments) => {
+                Box::pin(run(arguments.route.resolve()?, arguments.options()?, stop)).await
+            }
+            Command::Snapshot(route) => {
+                let route = route.resolve()?;
+                let manifest = Box::pin(snapshot(&route)).await?;
+                output::base(&manifest, self.json())
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The one error of this crate: its kind says what the caller can do.
+
+use revkeep_schemas::{FormatError, Revision};
+use revkeep_vault::VaultError;
+
+/// Why the agent could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// A setting is wrong; nothing was tried.
+    #[error("{0}")]
+    Config(String),
+    /// No endpoint answered.
+    #[error("cannot reach etcd at {endpoint}: {reason}")]
+    Connect {
+        /// The endpoint that was tried last.
+        endpoint: String,
+        /// What the client said.
+        reason: String,
+    },
+    /// The member answered a request with an error, or broke off.
+    #[error("etcd at {endpoint}: {operation}: {source}")]
+    Source {
+        /// The member's endpoint.
+        endpoint: String,
+        /// What was asked of it.
+        operation: &'static str,
+        /// What the client said.
+        source: Box<etcd_client::Error>,
+    },
+    /// The source is not what the timeline in the vault was captured from.
+    #[error("{0}")]
+    Lineage(String),
+    /// A snapshot that must not be used.
+    #[error("the snapshot of {endpoint} is not usable: {reason}")]
+    Snapshot {
+        /// The member it came from.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The source no longer has the revisions that come next.
+    #[error("the source has compacted up to {compact_revision}; revision {wanted} is gone")]
+    Compacted {
+        /// The next revision that was needed.
+        wanted: Revision,
+        /// The source's compact revision.
+        compact_revision: Revision,
+    },
+    /// The watch lost events.
+    #[error(transparent)]
+    Fault(#[from] crate::capture::joiner::Fault),
+    /// A file was not what it had to be.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The local disk failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// The file and the operation.
+        what: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A task of this process ended in a way that it never should.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl AgentError {
+    /// The exit code that operators' scripts know: 2 cannot connect, 3 invalid input, 16 refused, 1 all else.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Connect { .. } => 2,
+            Self::Config(_) => 3,
+            Self::Lineage(_) => 16,
+            _ => 1,
+        }
+    }
+
+    /// Names the file and operation of an I/O error; made for `map_err`.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

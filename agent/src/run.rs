@@ -1,0 +1,199 @@
+//! The two commands.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::BaseManifest;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::AgentError;
+use crate::base::{Driver, clean, take, write};
+use crate::capture::Capture;
+use crate::capture::batch::{Batcher, Limits};
+use crate::head::HeadKeeper;
+use crate::lineage::{connect_first, not_behind, timeline_for};
+use crate::schedule::Schedule;
+use crate::ship::{Facts, Shipper, bounded};
+use crate::source::{Connection, Member};
+use crate::target::{Target, open_cluster};
+
+/// Where from and where to.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The source.
+    pub connection: Connection,
+    /// The vault's address.
+    pub vault: String,
+    /// The cluster's name in the vault.
+    pub cluster: String,
+    /// Where snapshots are spooled; a temporary directory when absent.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// How capture runs.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// When a segment is sealed.
+    pub limits: Limits,
+    /// Rows that may wait for the vault, in bytes.
+    pub queue_bytes: usize,
+    /// When bases are taken.
+    pub schedule: Option<Schedule>,
+    /// How long a stop may take.
+    pub grace: Duration,
+}
+
+/// A route that was found: both ends are open and belong together.
+struct Opened {
+    target: Target,
+    member: Member,
+    spool: Spool,
+    previous: Option<Arc<BaseManifest>>,
+    cursor: Option<Revision>,
+}
+
+async fn open(route: &Route) -> Result<Opened, AgentError> {
+    let spool = Spool::open(route.state_dir.as_deref())?;
+    let cluster = open_cluster(&route.vault, &route.cluster).await?;
+    let (member, identity) = connect_first(&route.connection).await?;
+    let target = timeline_for(cluster, &identity).await?;
+    let cursor = target.timeline.cursor().await?;
+    if let Some(cursor) = cursor {
+        not_behind(&target, cursor, member.current_revision().await?)?;
+    }
+    let inventory = target.timeline.inventory().await?;
+    let previous = inventory
+        .bases
+        .last()
+        .map(|base| Arc::clone(&base.manifest));
+    Ok(Opened {
+        target,
+        member,
+        spool,
+        previous,
+        cursor,
+    })
+}
+
+/// Captures until `stop`, then flushes.
+pub async fn run(
+    route: Route,
+    options: RunOptions,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let opened = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        opened = open(&route) => opened?,
+    };
+    let Opened {
+        target,
+        spool,
+        previous,
+        cursor,
+        ..
+    } = opened;
+    tracing::info!(
+        cluster = %target.cluster.name(),
+        timeline = %target.timeline.id(),
+        cursor = cursor.map(|cursor| cursor.0),
+        "capture starts"
+    );
+    let base = previous
+        .as_ref()
+        .map_or(Revision::ZERO, |base| base.revision);
+    let compact = previous
+        .as_ref()
+        .map_or(Revision::ZERO, |base| base.compact_revision);
+    let head = Arc::new(HeadKeeper::new(
+        target.clone(),
+        base,
+        cursor.unwrap_or_default(),
+    ));
+    let member = watch::Sender::new(None);
+    let (queue, batches) = bounded(options.queue_bytes);
+    let (jobs, incoming) = mpsc::channel(4);
+    let shipping = Shipper {
+        target: target.clone(),
+        facts: Facts::new(member.subscribe(), compact),
+        head: Arc::clone(&head),
+    }
+    .start(batches);
+    let driver = Driver {
+        connection: route.connection.clone(),
+        target: target.clone(),
+        spool: spool.path().to_path_buf(),
+        schedule: options.schedule,
+        head,
+        previous,
+    };
+    let mut basing = tokio::spawn(driver.run(incoming, stop.clone()));
+    let capture = Capture::new(
+        route.connection,
+        target,
+        spool.path().to_path_buf(),
+        Batcher::new(options.limits),
+        queue,
+        jobs,
+        member,
+        cursor,
+    );
+    let captured = Box::pin(capture.run(stop.clone())).await;
+    stop.cancel();
+    let finishing = async {
+        shipping.finished().await?;
+        (&mut basing)
+            .await
+            .map_err(|error| AgentError::Internal(format!("the base task: {error}")))
+    };
+    let finished = tokio::time::timeout(options.grace, finishing).await;
+    captured?;
+    finished.map_err(|_| {
+        AgentError::Internal(
+            "not everything reached the vault within the grace time; the next start captures it again"
+                .to_owned(),
+        )
+    })??;
+    tracing::info!("everything captured is durable");
+    Ok(())
+}
+
+/// Takes one base, and gives what was stored.
+pub async fn snapshot(route: &Route) -> Result<BaseManifest, AgentError> {
+    let opened = open(route).await?;
+    let taken = take(&opened.member, opened.spool.path()).await?;
+    write(&opened.target, &taken, opened.previous.as_deref()).await
+}
+
+/// Where snapshots are spooled.
+enum Spool {
+    /// Ours, removed at the end.
+    Temporary(TempDir),
+    /// The operator's.
+    Given(PathBuf),
+}
+
+impl Spool {
+    fn open(directory: Option<&Path>) -> Result<Self, AgentError> {
+        let Some(directory) = directory else {
+            let made = tempfile::Builder::new().prefix("revkeep-agent-").tempdir();
+            return made
+                .map(Self::Temporary)
+                .map_err(AgentError::io("make a temporary directory"));
+        };
+        std::fs::create_dir_all(directory)
+            .map_err(AgentError::io(format!("make {}", directory.display())))?;
+        clean(directory)?;
+        Ok(Self::Given(directory.to_path_buf()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Given(directory) => directory,
+        }
+    }
+}

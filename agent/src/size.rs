@@ -1,0 +1,37 @@
+//! Sizes as operators write them.
+
+/// Reads a number of bytes: `8MiB`, `64KiB`, `1GiB`, powers of ten with `kB`, `MB`, `GB`, or a plain number.
+pub(crate) fn parse(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        other => return Err(format!("'{other}' is no unit: use KiB, MiB or GiB")),
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| "a size starts with a whole number, as in 8MiB".to_owned())?;
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| "the size is too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn reads_units() {
+        assert_eq!(super::parse("8MiB"), Ok(8 << 20));
+        assert_eq!(super::parse("100"), Ok(100));
+        assert_eq!(super::parse("2 MB"), Ok(2_000_000));
+        assert!(super::parse("MiB").is_err());
+        assert!(super::parse("8 miles").is_err());
+        assert!(super::parse("99999999999GiB").is_err());
+    }
+}

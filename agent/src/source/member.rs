@@ -1,0 +1,236 @@
+//! One member and the questions that the agent asks it. Every one is cheap, but for the snapshot and the hash.
+
+use std::future::Future;
+use std::time::Duration;
+
+use etcd_client::{Client, GetOptions, SnapshotStreaming};
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::Checkpoint;
+
+use super::{Connection, Message, Watch};
+use crate::AgentError;
+
+/// What a member says of itself and its cluster.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The cluster's id.
+    pub cluster_id: u64,
+    /// The member's id.
+    pub member_id: u64,
+    /// etcd's version, such as `3.5.1`.
+    pub version: String,
+    /// The size of the member's database file, in bytes.
+    pub db_bytes: u64,
+    /// The Raft term.
+    pub raft_term: u64,
+    /// The Raft index.
+    pub raft_index: u64,
+}
+
+/// A connection to one member.
+#[derive(Clone)]
+pub struct Member {
+    client: Client,
+    endpoint: String,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Member {
+    /// Connects to one endpoint and asks who is there.
+    pub async fn connect(
+        connection: &Connection,
+        endpoint: &str,
+    ) -> Result<(Self, Identity), AgentError> {
+        let member = Self {
+            client: connection.dial(endpoint).await?,
+            endpoint: endpoint.to_owned(),
+            timeout: connection.command_timeout,
+        };
+        let identity = member.identity().await.map_err(|error| match error {
+            AgentError::Source { source, .. } => AgentError::Connect {
+                endpoint: endpoint.to_owned(),
+                reason: source.to_string(),
+            },
+            other => other,
+        })?;
+        Ok((member, identity))
+    }
+
+    /// The endpoint, as it was given.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Asks for the member's status.
+    pub async fn identity(&self) -> Result<Identity, AgentError> {
+        let mut client = self.client.maintenance_client();
+        let status = self.ask("status", client.status()).await?;
+        let header = status.header();
+        Ok(Identity {
+            cluster_id: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+            member_id: header.map_or(0, etcd_client::ResponseHeader::member_id),
+            version: status.version().to_owned(),
+            db_bytes: u64::try_from(status.db_size()).unwrap_or(0),
+            raft_term: status.raft_term(),
+            raft_index: status.raft_index(),
+        })
+    }
+
+    /// The cluster's current revision: a linearizable read, so that a member that lags behind does not mislead.
+    pub async fn current_revision(&self) -> Result<Revision, AgentError> {
+        let mut client = self.client.kv_client();
+        let options = GetOptions::new().with_count_only();
+        let response = self.ask("range", client.get("\0", Some(options))).await?;
+        Ok(Revision(
+            response
+                .header()
+                .map_or(0, etcd_client::ResponseHeader::revision),
+        ))
+    }
+
+    /// Opens the stream of a snapshot. It must be drained at once: the member keeps a read transaction open meanwhile.
+    pub async fn snapshot(&self) -> Result<SnapshotStreaming, AgentError> {
+        let mut client = self.client.maintenance_client();
+        self.ask("snapshot", client.snapshot()).await
+    }
+
+    /// The next message of a snapshot, in time.
+    pub async fn snapshot_message(
+        &self,
+        stream: &mut SnapshotStreaming,
+    ) -> Result<Option<etcd_client::SnapshotResponse>, AgentError> {
+        let patience = self.timeout.max(Duration::from_secs(60));
+        self.ask_within(patience, "snapshot", stream.message())
+            .await
+    }
+
+    /// Asks for the hash of all rows at a revision. `None` when it cannot be had any more: the revision was compacted
+    /// meanwhile. The member holds its read lock for the scan, so this is asked once for each base and never polled.
+    pub async fn hash_kv(&self, revision: Revision) -> Result<Option<Checkpoint>, AgentError> {
+        let mut client = self.client.maintenance_client();
+        let patience = self.timeout.max(Duration::from_secs(120));
+        let answer = self.ask_within(patience, "hashkv", client.hash_kv(revision.0));
+        match answer.await {
+            Ok(response) => Ok(Some(Checkpoint {
+                revision,
+                compact_revision: Revision(response.compact_version().max(0)),
+                hash: response.hash(),
+            })),
+            Err(AgentError::Source { source, .. }) if is_compacted(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The TTL in seconds that the lease was granted with; `None` when it is gone.
+    pub async fn granted_ttl(&self, lease: i64) -> Result<Option<i64>, AgentError> {
+        let mut client = self.client.lease_client();
+        let response = self
+            .ask("lease time to live", client.time_to_live(lease, None))
+            .await?;
+        Ok((response.granted_ttl() > 0).then(|| response.granted_ttl()))
+    }
+
+    /// The source's compact revision, if it is above `known`, with the revision at which the source stood then.
+    ///
+    /// A range at the known revision costs nothing and fails once that revision is compacted; only then a watch below
+    /// it is opened, which the server cancels at once and names the compact revision (etcd,
+    /// `server/storage/mvcc/watchable_store.go`).
+    pub async fn compacted_above(
+        &self,
+        known: Revision,
+    ) -> Result<Option<(Revision, Revision)>, AgentError> {
+        let probe = known.max(Revision::INITIAL);
+        let mut client = self.client.kv_client();
+        let options = GetOptions::new()
+            .with_count_only()
+            .with_serializable()
+            .with_revision(probe.0);
+        match self.ask("range", client.get("\0", Some(options))).await {
+            Ok(_) => return Ok(None),
+            Err(AgentError::Source { source, .. }) if is_compacted(&source) => {}
+            Err(error) => return Err(error),
+        }
+        let mut watch = self.watch_key(probe).await?;
+        loop {
+            let message = tokio::time::timeout(self.timeout, watch.next()).await;
+            match message {
+                Ok(Ok(Message::Compacted { compact, header })) => {
+                    return Ok((compact > known).then_some((header, compact)));
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Watches every key from `first` on.
+    pub async fn watch_all(&self, first: Revision) -> Result<Watch, AgentError> {
+        Watch::open(
+            self.client.watch_client(),
+            &self.endpoint,
+            self.timeout,
+            first,
+            true,
+        )
+        .await
+    }
+
+    async fn watch_key(&self, first: Revision) -> Result<Watch, AgentError> {
+        Watch::open(
+            self.client.watch_client(),
+            &self.endpoint,
+            self.timeout,
+            first,
+            false,
+        )
+        .await
+    }
+
+    async fn ask<T>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, AgentError> {
+        self.ask_within(self.timeout, operation, answer).await
+    }
+
+    async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, AgentError> {
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(AgentError::Source {
+                endpoint: self.endpoint.clone(),
+                operation,
+                source: Box::new(source),
+            }),
+            Err(_) => Err(AgentError::Connect {
+                endpoint: self.endpoint.clone(),
+                reason: format!(
+                    "no answer to {operation} within {}",
+                    humantime::format_duration(patience)
+                ),
+            }),
+        }
+    }
+}
+
+/// Whether etcd refused because the revision is compacted: `OutOfRange`, as is a revision in the future, so the text
+/// decides (etcd, `api/v3rpc/rpctypes/error.go`).
+fn is_compacted(error: &etcd_client::Error) -> bool {
+    matches!(error, etcd_client::Error::GRpcStatus(status)
+        if status.message().contains("required revision has been compacted"))
+}

@@ -1,0 +1,160 @@
+//! A watch as the messages that capture understands.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_client::proto::{PbEvent, PbWatchResponse};
+use etcd_client::{WatchClient, WatchOptions, WatchStream};
+use revkeep_schemas::{Revision, kv::KeyValue};
+
+use crate::AgentError;
+use crate::capture::joiner::Change;
+
+/// One response of the server.
+#[derive(Debug)]
+pub enum Message {
+    /// The watch exists.
+    Created,
+    /// Events, in order. The header's revision is no position when a response has events.
+    Events {
+        /// The changes.
+        changes: Vec<Change>,
+        /// Whether the last transaction goes on in the next response.
+        fragment: bool,
+    },
+    /// Everything up to this revision was sent.
+    Progress(Revision),
+    /// The watch is over: its next revision is compacted.
+    Compacted {
+        /// The source's compact revision.
+        compact: Revision,
+        /// Where the source stood.
+        header: Revision,
+    },
+}
+
+/// An open watch.
+#[derive(Debug)]
+pub struct Watch {
+    stream: WatchStream,
+    endpoint: String,
+}
+
+impl Watch {
+    pub(super) async fn open(
+        client: WatchClient,
+        endpoint: &str,
+        timeout: Duration,
+        first: Revision,
+        all: bool,
+    ) -> Result<Self, AgentError> {
+        let mut client = client.max_decoding_message_size(usize::MAX);
+        let mut options = WatchOptions::new()
+            .with_start_revision(first.0)
+            .with_fragment();
+        if all {
+            options = options.with_range(b"\0".to_vec()).with_progress_notify();
+        }
+        let opening = client.watch(b"\0".to_vec(), Some(options));
+        let stream = match tokio::time::timeout(timeout, opening).await {
+            Ok(opened) => opened.map_err(failed(endpoint))?,
+            Err(_) => {
+                return Err(AgentError::Connect {
+                    endpoint: endpoint.to_owned(),
+                    reason: "no answer to watch".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            stream,
+            endpoint: endpoint.to_owned(),
+        })
+    }
+
+    /// The next message. An error means that the watch is over.
+    pub async fn next(&mut self) -> Result<Message, AgentError> {
+        let response = self
+            .stream
+            .message()
+            .await
+            .map_err(failed(&self.endpoint))?;
+        let Some(response) = response else {
+            return Err(self.over("the server closed the stream"));
+        };
+        self.message(response.0)
+    }
+
+    /// Asks for a progress message.
+    pub async fn request_progress(&mut self) -> Result<(), AgentError> {
+        self.stream
+            .request_progress()
+            .await
+            .map_err(failed(&self.endpoint))
+    }
+
+    fn message(&self, response: PbWatchResponse) -> Result<Message, AgentError> {
+        let header = response
+            .header
+            .map_or(Revision::ZERO, |header| Revision(header.revision));
+        if response.canceled {
+            if response.compact_revision > 0 {
+                let compact = Revision(response.compact_revision);
+                return Ok(Message::Compacted { compact, header });
+            }
+            return Err(self.over(&response.cancel_reason));
+        }
+        if response.created {
+            return Ok(Message::Created);
+        }
+        if response.events.is_empty() {
+            return Ok(Message::Progress(header));
+        }
+        let changes: Result<Vec<_>, _> = response
+            .events
+            .into_iter()
+            .map(|event| change(event).ok_or_else(|| self.over("an event of an unknown kind")))
+            .collect();
+        Ok(Message::Events {
+            changes: changes?,
+            fragment: response.fragment,
+        })
+    }
+
+    fn over(&self, reason: &str) -> AgentError {
+        failed(&self.endpoint)(etcd_client::Error::WatchError(reason.to_owned()))
+    }
+}
+
+fn failed(endpoint: &str) -> impl FnOnce(etcd_client::Error) -> AgentError {
+    move |source| AgentError::Source {
+        endpoint: endpoint.to_owned(),
+        operation: "watch",
+        source: Box::new(source),
+    }
+}
+
+/// An event as its row: a put's value is the event's `kv` marshalled, a delete's holds the key alone.
+fn change(event: PbEvent) -> Option<Change> {
+    const PUT: i32 = 0;
+    const DELETE: i32 = 1;
+    let kv = event.kv?;
+    let row = KeyValue {
+        key: &kv.key,
+        create_revision: kv.create_revision,
+        mod_revision: kv.mod_revision,
+        version: kv.version,
+        value: &kv.value,
+        lease: kv.lease,
+    };
+    let value = match event.r#type {
+        PUT => row.encode(),
+        DELETE => KeyValue::encode_tombstone(&kv.key),
+        _ => return None,
+    };
+    Some(Change {
+        main: Revision(kv.mod_revision),
+        tombstone: event.r#type == DELETE,
+        value: Bytes::from(value),
+        lease: kv.lease,
+    })
+}
