@@ -106,7 +106,10 @@ impl Capture {
         loop {
             let before = self.last;
             let ended = Box::pin(self.session(&stop)).await;
-            self.member.send_replace(None);
+            if !matches!(ended, Ok(Ended::Stopped)) {
+                // After a stop the last batch's facts are still asked of this member.
+                self.member.send_replace(None);
+            }
             if self.last != before {
                 backoff.reset();
             }

@@ -3,7 +3,7 @@
 //! Comes in: what the vault holds of one timeline, and the target. Goes out: one base, the segments after it, and the
 //! floor below which history is gone, or an error that names the nearest recovery points.
 //! Promises: the segments of a plan leave no revision out, and no plan with fewer exists for its base.
-//! Never: I/O, a clock, a random number. Read next: [`choose`] and [`compaction`].
+//! Never: I/O, a clock, a random number. Read next: [`choose`] and `compaction.rs` beside it.
 
 mod choose;
 mod compaction;
