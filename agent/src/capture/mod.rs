@@ -1,7 +1,7 @@
 //! Capture: the watch as a contiguous sequence of whole revisions, in batches.
 
 pub mod batch;
+mod follow;
 pub mod joiner;
-mod session;
 
-pub use session::{Capture, Ended};
+pub use follow::{Capture, Ended};

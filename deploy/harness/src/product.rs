@@ -74,11 +74,10 @@ impl Agent {
             .into_iter()
             .chain(["--state-dir", state])
             .chain(flags.iter().copied());
-        let none: [(&str, &str); 0] = [];
         let process = Process::spawn(
             &binary("revkeep-agent")?,
             arguments,
-            none,
+            vault.environment.clone(),
             &folder.join("agent.log"),
         )?;
         Ok(Self { process })

@@ -24,7 +24,7 @@ const FAR_BEHIND: i64 = 100_000;
 /// The longest wait between two connects.
 const RETRY_LIMIT: Duration = Duration::from_secs(15);
 
-/// Why a session was over without an error.
+/// Why a watch was over without an error.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The agent is asked to stop.
@@ -105,7 +105,7 @@ impl Capture {
         let mut backoff = Backoff::new(RETRY_LIMIT);
         loop {
             let before = self.last;
-            let ended = Box::pin(self.session(&stop)).await;
+            let ended = Box::pin(self.follow(&stop)).await;
             if !matches!(ended, Ok(Ended::Stopped)) {
                 // After a stop the last batch's facts are still asked of this member.
                 self.member.send_replace(None);
@@ -142,7 +142,7 @@ impl Capture {
         Ok(())
     }
 
-    async fn session(&mut self, stop: &CancellationToken) -> Result<Ended, AgentError> {
+    async fn follow(&mut self, stop: &CancellationToken) -> Result<Ended, AgentError> {
         let prepared = tokio::select! {
             () = stop.cancelled() => return Ok(Ended::Stopped),
             prepared = self.prepare() => prepared?,
@@ -265,7 +265,7 @@ impl Capture {
         })
     }
 
-    /// Decides what an error means for the next session.
+    /// Decides what an error means for the next watch.
     fn judge(&mut self, error: AgentError) -> AgentError {
         match &error {
             AgentError::Compacted { .. } => self.state.needs_base = true,
