@@ -229,8 +229,22 @@ pub struct Facts {
 
 impl Facts {
     fn add(&mut self, index: &SegmentIndex, target: Revision) {
+        // Marks are gathered after a segment's last row. One from before its first row, such as 0, does not say where
+        // the source stood, and then holds from the segment's end on: never too early, which would drop history.
+        let first = index
+            .frames
+            .first()
+            .map_or(Revision::ZERO, |frame| frame.first);
+        let last = index
+            .frames
+            .last()
+            .map_or(Revision::MAX, |frame| frame.last);
         let marks = index.compactions.iter().map(|mark| CompactFact {
-            after: mark.revision,
+            after: if mark.revision < first {
+                last
+            } else {
+                mark.revision
+            },
             compact_revision: mark.compact_revision,
         });
         self.compactions.extend(marks);
@@ -240,5 +254,53 @@ impl Facts {
         self.checkpoints.extend(&index.checkpoints);
         self.rows = self.rows.saturating_add(index.rows);
         self.plain_bytes = self.plain_bytes.saturating_add(index.plain_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use revkeep_schemas::RowKey;
+    use revkeep_schemas::kv::KeyValue;
+    use revkeep_schemas::row::Row;
+    use revkeep_vault::{CompactionMark, SourceIdentity};
+
+    #[tokio::test]
+    async fn a_mark_without_a_place_holds_from_the_end_of_its_segment() {
+        let vault = Vault::create("memory:").await.unwrap();
+        let cluster = vault.cluster(&ClusterName::new("c").unwrap());
+        let source = SourceIdentity::default();
+        let timeline = cluster.create_timeline(source, None).await.unwrap();
+        let mut writer = timeline.segment_writer(0, 1);
+        let value = KeyValue::encode_tombstone(b"k");
+        for main in 5..=9 {
+            let key = RowKey {
+                main: Revision(main),
+                sub: 0,
+                tombstone: true,
+            };
+            writer
+                .push_revision(&[Row { key, value: &value }], 1)
+                .unwrap();
+        }
+        for (revision, compact_revision) in [(0, 4), (7, 6), (12, 8)] {
+            writer.compaction(CompactionMark {
+                revision: Revision(revision),
+                compact_revision: Revision(compact_revision),
+            });
+        }
+        timeline
+            .put_segment(&writer.finish().unwrap())
+            .await
+            .unwrap();
+        let inventory = timeline.inventory().await.unwrap();
+        let index = timeline
+            .segment_index(&inventory.segments[0])
+            .await
+            .unwrap();
+        let mut facts = Facts::default();
+        facts.add(&index, Revision(9));
+        let after: Vec<_> = facts.compactions.iter().map(|fact| fact.after.0).collect();
+        assert_eq!(after, [9, 7, 12]);
     }
 }
