@@ -232,7 +232,7 @@ impl Capture {
                 joiner.progress(revision)?;
                 Ok(true)
             }
-            Message::Compacted { compact, .. } => Err(AgentError::Compacted {
+            Message::Compacted { compact } => Err(AgentError::Compacted {
                 wanted: joiner.last().next(),
                 compact_revision: compact,
             }),

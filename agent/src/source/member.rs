@@ -163,12 +163,13 @@ impl Member {
         loop {
             let message = tokio::time::timeout(self.timeout, watch.next()).await;
             match message {
-                Ok(Ok(Message::Compacted { compact, header })) => {
-                    return Ok((compact > known).then_some((header, compact)));
+                Ok(Ok(Message::Compacted { compact })) if compact > known => {
+                    // The canceled watch's header names no revision. Read afterwards, it is never too low.
+                    return Ok(Some((self.current_revision().await?, compact)));
                 }
+                Ok(Ok(Message::Compacted { .. })) | Err(_) => return Ok(None),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(_) => return Ok(None),
             }
         }
     }

@@ -28,8 +28,6 @@ pub enum Message {
     Compacted {
         /// The source's compact revision.
         compact: Revision,
-        /// Where the source stood.
-        header: Revision,
     },
 }
 
@@ -99,7 +97,7 @@ impl Watch {
         if response.canceled {
             if response.compact_revision > 0 {
                 let compact = Revision(response.compact_revision);
-                return Ok(Message::Compacted { compact, header });
+                return Ok(Message::Compacted { compact });
             }
             return Err(self.over(&response.cancel_reason));
         }
