@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use etcd_client::{Client, CompactionOptions};
@@ -24,8 +24,8 @@ use tempfile::TempDir;
 const POINTS: usize = 12;
 /// Operations between two compared revisions.
 const STEPS_BETWEEN: usize = 8;
-/// The agent asks for a lease's TTL when it first stores a row that names it; a lease revoked before that is not known.
-const TTL_LEARNT_MS: u64 = 400;
+/// How long a revision may take to become durable on a busy machine.
+const DURABLE_WITHIN: Duration = Duration::from_secs(60);
 /// Leases longer than this cannot end while a test runs.
 const LONG_LEASE_S: i64 = 600;
 
@@ -80,7 +80,7 @@ async fn capture(
         &vault,
         &flags,
     )?;
-    wait_for_base(&vault).await?;
+    wait_until_durable(&vault, truth::revision(&mut client).await?).await?;
     let mut truths = vec![Truth::now(&mut client).await?];
     while truths.len() < points {
         for _ in 0..STEPS_BETWEEN {
@@ -89,8 +89,10 @@ async fn capture(
         if truths.len() == points / 2 {
             second_base(&folder, &etcd, &vault).await?;
         }
-        truths.push(Truth::now(&mut client).await?);
-        tokio::time::sleep(Duration::from_millis(TTL_LEARNT_MS)).await;
+        let truth = Truth::now(&mut client).await?;
+        // The agent asks for a lease's TTL when it stores a row that names it: not before that may the lease go.
+        wait_until_durable(&vault, truth.revision).await?;
+        truths.push(truth);
     }
     agent.stop().await?;
     Ok(Captured {
@@ -101,15 +103,24 @@ async fn capture(
     })
 }
 
-async fn wait_for_base(vault: &VaultPlace) -> Result<()> {
-    for _ in 0..300 {
+/// Waits until the vault can give back the revision.
+async fn wait_until_durable(vault: &VaultPlace, revision: i64) -> Result<()> {
+    let deadline = Instant::now() + DURABLE_WITHIN;
+    loop {
         let info = run("revkeep", vault, &["info", CLUSTER, "-w", "json"]).await?;
-        if info.code == 0 && info.stdout.contains("\"revision\"") {
+        let maximum = info
+            .json()
+            .ok()
+            .and_then(|info| info.get("maximum_recoverable")?.as_i64());
+        if maximum.is_some_and(|maximum| maximum >= revision) {
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        ensure!(
+            Instant::now() < deadline,
+            "revision {revision} is not durable: {info:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    anyhow::bail!("the agent took no base within 30 seconds")
 }
 
 /// Takes another base by the one-shot command, while the agent runs.
