@@ -229,18 +229,14 @@ pub struct Facts {
 
 impl Facts {
     fn add(&mut self, index: &SegmentIndex, target: Revision) {
-        // Marks are gathered after a segment's last row. One from before its first row, such as 0, does not say where
-        // the source stood, and then holds from the segment's end on: never too early, which would drop history.
-        let first = index
-            .frames
-            .first()
-            .map_or(Revision::ZERO, |frame| frame.first);
+        // A mark at 0 does not say where the source stood. It was gathered after the segment's last row, so it holds
+        // from there on: never too early, which would drop history.
         let last = index
             .frames
             .last()
             .map_or(Revision::MAX, |frame| frame.last);
         let marks = index.compactions.iter().map(|mark| CompactFact {
-            after: if mark.revision < first {
+            after: if mark.revision == Revision::ZERO {
                 last
             } else {
                 mark.revision

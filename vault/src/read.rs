@@ -49,7 +49,7 @@ impl Default for ReadOptions {
     fn default() -> Self {
         Self {
             parallel: 4,
-            memory_bytes: 64 * 1024 * 1024,
+            memory_bytes: 24 * 1024 * 1024,
         }
     }
 }

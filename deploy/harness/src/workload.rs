@@ -1,10 +1,12 @@
 //! A seeded stream of operations that touches everything that a row can express.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use etcd_client::{
-    Client, CompactionOptions, Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp,
+    Client, CompactionOptions, Compare, CompareOp, DeleteOptions, PutOptions, ResponseHeader, Txn,
+    TxnOp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -20,6 +22,8 @@ pub struct Workload {
     rng: StdRng,
     leases: Vec<i64>,
     compactions: bool,
+    /// Revisions that changed one key twice.
+    twice: BTreeSet<i64>,
 }
 
 impl Workload {
@@ -29,6 +33,7 @@ impl Workload {
             rng: StdRng::seed_from_u64(seed),
             leases: Vec::new(),
             compactions: true,
+            twice: BTreeSet::new(),
         }
     }
 
@@ -162,7 +167,9 @@ impl Workload {
         } else {
             [put, delete]
         };
-        etcd.txn(Txn::new().and_then(operations)).await?;
+        let answer = etcd.txn(Txn::new().and_then(operations)).await?;
+        self.twice
+            .extend(answer.header().map(ResponseHeader::revision));
         Ok(())
     }
 
@@ -196,6 +203,9 @@ impl Workload {
     async fn compact(&mut self, etcd: &mut Client) -> Result<()> {
         let revision = crate::truth::revision(etcd).await?;
         let at = revision - self.rng.random_range(1..60);
+        // Compacted exactly at a revision that deletes a key and puts it again, etcd loses the put, and exits when the
+        // key is read (seen in 3.7.3).
+        let at = if self.twice.contains(&at) { at - 1 } else { at };
         let physical = self.rng.random_bool(0.5);
         let options = physical.then(|| CompactionOptions::new().with_physical());
         match etcd.compact(at.max(1), options).await {
