@@ -216,7 +216,7 @@ impl Case {
                     .unwrap();
             }
             if let Some((revision, compact_revision)) = self.mark
-                && next <= revision
+                && from <= revision
                 && revision <= to
             {
                 writer.compaction(CompactionMark {
