@@ -16,7 +16,7 @@ use revkeep_vault::{BaseFacts, Vault};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const VALUE_BYTES: usize = 1024;
-/// Events of one write transaction; Kubernetes writes one object at a time.
+/// Events of one segment; each is a transaction of its own, as Kubernetes writes one object at a time.
 const EVENTS_PER_SEGMENT: i64 = 20_000;
 
 /// The row of one write of one object.
