@@ -1,27 +1,50 @@
-//! Generates etcd's v3 API from `proto/etcd/*.proto`. The compiler of protobuf files is a crate, so nothing has to be
-//! installed for it. Clients and servers are generated only for the features of these names.
+//! Generates etcd's v3 API from `proto/etcd/*.proto` and what the members of the store say to each other from
+//! `proto/store/*.proto`. The compiler of protobuf files is a crate, so nothing has to be installed for it. Clients and
+//! servers are generated only for the features of these names.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use prost::Message as _;
 
-const PROTOS: &str = "proto/etcd";
+const ETCD: &str = "proto/etcd";
+const STORE: &str = "proto/store";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={PROTOS}");
+    println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=build.rs");
-    let mut files = fs::read_dir(PROTOS)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<PathBuf>, std::io::Error>>()?;
-    files.retain(|path| path.extension().is_some_and(|end| end == "proto"));
-    files.sort();
-    let descriptors = protox::compile(files, [PROTOS])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("etcd_api.bin"), descriptors.encode_to_vec())?;
+
+    let etcd = protox::compile(files(ETCD)?, [ETCD])?;
+    fs::write(out.join("etcd_api.bin"), etcd.encode_to_vec())?;
+    generator().compile_fds(etcd)?;
+
+    // In a folder of its own: it also writes the messages that ours refer to, which are those of above.
+    let out = out.join("store");
+    fs::create_dir_all(&out)?;
+    generator()
+        .out_dir(out)
+        .extern_path(".etcdserverpb", "crate::etcd_api::etcdserverpb")
+        .compile_fds(protox::compile(files(STORE)?, [STORE, ETCD])?)?;
+    Ok(())
+}
+
+fn generator() -> tonic_prost_build::Builder {
     tonic_prost_build::configure()
         .build_client(env::var_os("CARGO_FEATURE_CLIENT").is_some())
         .build_server(env::var_os("CARGO_FEATURE_SERVER").is_some())
         .bytes(".")
-        .compile_fds(descriptors)?;
-    Ok(())
+}
+
+fn files(folder: &str) -> io::Result<Vec<PathBuf>> {
+    let mut files = fs::read_dir(Path::new(folder))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()?;
+    files.retain(|path| path.extension().is_some_and(|end| end == "proto"));
+    files.sort();
+    Ok(files)
 }

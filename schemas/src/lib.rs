@@ -19,6 +19,7 @@ pub mod names;
 pub mod revision;
 pub mod row;
 pub mod segment;
+pub mod store_api;
 
 pub use error::FormatError;
 pub use revision::Revision;
