@@ -1,7 +1,7 @@
 //! The one error of this crate: a kind that says what the caller must do, and a message for people.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
 use revkeep_schemas::{FormatError, Revision};
 
@@ -106,8 +106,15 @@ impl RestoreError {
         self
     }
 
+    /// The same failure with recovery points that its message names already.
+    #[must_use]
+    pub const fn with_nearest(mut self, nearest: Option<Nearest>) -> Self {
+        self.nearest = nearest;
+        self
+    }
+
     /// An I/O failure on a file or directory; made for `map_err`.
-    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::new(Kind::Failed, what).because(source)
     }
@@ -148,6 +155,17 @@ impl From<FormatError> for RestoreError {
             FormatError::Corrupt { .. } => Kind::Verification,
             _ => Kind::Failed,
         };
-        Self::new(kind, error.to_string())
+        let advice = match &error {
+            FormatError::Io { source, .. } if is_full(source) => {
+                "; nothing was left at the target: free space there, or give a target on another disk"
+            }
+            _ => "",
+        };
+        Self::new(kind, format!("{error}{advice}"))
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

@@ -101,11 +101,13 @@ pub fn execute(
     let written = Instant::now();
 
     verify(&places.database, prepared, &index, &built, cancelled)?;
+    let removed = places.removed();
     places.commit(destination)?;
     Ok(report(
         prepared,
         destination,
         built,
+        &removed,
         Seconds {
             plan: plan_seconds,
             index: (indexed - started).as_secs_f64(),
@@ -172,6 +174,12 @@ impl Places {
         }
     }
 
+    /// The remains of restores into the same places that were killed.
+    fn removed(&self) -> Vec<PathBuf> {
+        let log = self.log.iter().flat_map(Staging::removed);
+        self.main.removed().iter().chain(log).cloned().collect()
+    }
+
     fn commit(self, destination: &Destination) -> Result<(), RestoreError> {
         match destination {
             Destination::SnapshotFile { .. } => self.main.commit_file(&self.database),
@@ -216,9 +224,16 @@ fn report(
     prepared: &Prepared,
     destination: &Destination,
     built: Built,
+    removed: &[PathBuf],
     seconds: Seconds,
 ) -> Report {
     let mut notes = prepared.notes.clone();
+    notes.extend(removed.iter().map(|path| {
+        format!(
+            "removed {}, which a restore left that was killed",
+            path.display()
+        )
+    }));
     if !built.synthesised_leases.is_empty() {
         notes.push(format!(
             "the TTL of {} leases is not known; they got one hour",

@@ -8,12 +8,15 @@
 pub mod command;
 pub mod error;
 pub mod execute;
+pub mod facts;
 pub mod leases;
+pub mod overlap;
 pub mod plan;
 pub mod prepare;
 pub mod replay;
 pub mod report;
 pub mod source;
+pub mod survey;
 pub mod target;
 
 pub use error::{Kind, RestoreError};

@@ -8,10 +8,23 @@ use revkeep_vault::Piece;
 
 use crate::error::RestoreError;
 use crate::leases::granted;
-use crate::plan::{History, Target, choose, compact_revision_at};
+use crate::overlap::{self, Overlaps};
+use crate::plan::{History, Plan, Target, choose, compact_revision_at};
 use crate::replay::{Recipe, proofs};
 use crate::report::PlanReport;
 use crate::source::Source;
+use crate::survey::Survey;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Which point in history.
+    pub target: Target,
+    /// How much history the result keeps.
+    pub history: History,
+    /// How far overlapping segments are compared.
+    pub overlaps: Overlaps,
+}
 
 /// A restore, decided.
 #[derive(Clone, Debug)]
@@ -36,19 +49,60 @@ pub struct Prepared {
     pub report: PlanReport,
 }
 
-/// Decides. Reads indexes of segments, no rows.
+/// Decides. Reads indexes of segments, and rows only where segments overlap ([`overlap`]).
+///
+/// A segment whose index is damaged is passed over if others cover its range.
 ///
 /// # Errors
-/// As [`choose`], and when an index cannot be read.
-pub async fn prepare(
+/// As [`choose`]; [`Kind::Verification`](crate::Kind::Verification) when there would be a plan if it were not for
+/// damaged objects, or when overlapping segments differ; when the store cannot be reached.
+pub async fn prepare(source: &Source, request: Request) -> Result<Prepared, RestoreError> {
+    let Request {
+        target,
+        history,
+        overlaps,
+    } = request;
+    let mut source = source.clone();
+    let (plan, survey) = loop {
+        let plan = choose(&source.holdings(), target, history)
+            .map_err(|refusal| source.explain(refusal, target, history))?;
+        let survey = Survey::of(&source, &plan).await?;
+        if survey.unusable.is_empty() {
+            break (plan, survey);
+        }
+        source.set_aside(&survey.unusable);
+    };
+    let mut notes: Vec<_> = source
+        .inventory
+        .damaged
+        .iter()
+        .map(|damage| format!("not needed, but mend it: {}", damage.reason))
+        .collect();
+    let compared = overlap::verify(&source, &plan, &survey, overlaps, &mut notes).await?;
+    let mut prepared = assemble(&source, &plan, history, survey)?;
+    prepared.report.overlaps = compared;
+    prepared.notes.append(&mut notes);
+    Ok(prepared)
+}
+
+/// Puts together what the execution needs.
+fn assemble(
     source: &Source,
-    target: Target,
+    plan: &Plan,
     history: History,
+    survey: Survey,
 ) -> Result<Prepared, RestoreError> {
-    let plan = choose(&source.holdings(), target, history)?;
-    let base = source.base(&plan)?;
-    let facts = source.facts(&plan).await?;
-    let compact_revision = compact_revision_at(&plan, history, &facts.compactions);
+    let base = source.base(plan)?;
+    let read = plan.steps.iter().filter_map(|step| survey.at(step.segment));
+    let (segment_rows, segment_bytes) = read.fold((0_u64, 0_u64), |(rows, bytes), segment| {
+        let index = &segment.index;
+        (
+            rows.saturating_add(index.rows),
+            bytes.saturating_add(index.plain_bytes),
+        )
+    });
+    let facts = survey.facts;
+    let compact_revision = compact_revision_at(plan, history, &facts.compactions);
     let mut recipe = Recipe {
         target: plan.target,
         compact_revision,
@@ -61,22 +115,21 @@ pub async fn prepare(
     let known: Vec<_> = base
         .checkpoint
         .into_iter()
-        .chain(facts.checkpoints)
+        .chain(facts.checkpoints.iter().copied())
         .collect();
     recipe.checkpoints = proofs(&known, plan.floor(), plan.target, recipe.end());
 
-    let segments = source.segment_pieces(&plan);
+    let segments = source.segment_pieces(plan);
     let recent = base.chunks.iter().filter(|chunk| chunk.last > plan.floor());
-    let index_rows = facts.rows + recent.clone().map(|chunk| chunk.rows).sum::<u64>();
-    let index_bytes =
-        facts.plain_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
-    let plain_bytes = base.plain_bytes + facts.plain_bytes;
+    let index_rows = segment_rows + recent.clone().map(|chunk| chunk.rows).sum::<u64>();
+    let index_bytes = segment_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
+    let plain_bytes = base.plain_bytes + segment_bytes;
     let with_segments = |chunks: Vec<Piece>| chunks.into_iter().chain(segments.clone()).collect();
 
     let leases = base.buckets.iter().find(|bucket| bucket.name == b"lease");
     let leases = leases.into_iter().flat_map(|bucket| &bucket.entries);
     let mut ttls = granted(leases.map(|(key, value)| (key.as_slice(), value.as_slice())));
-    ttls.extend(facts.leases);
+    ttls.extend(facts.granted_ttls());
 
     Ok(Prepared {
         index_pieces: with_segments(recent.copied().map(Piece::Chunk).collect()),
@@ -95,7 +148,8 @@ pub async fn prepare(
             base_compact_revision: recipe.floor,
             chunks: base.chunks.len(),
             segments: segments.len(),
-            rows: base.rows + facts.rows,
+            overlaps: overlap::OverlapReport::default(),
+            rows: base.rows + segment_rows,
             plain_bytes,
             etcd_version: base.etcd_version.clone(),
             checkpoints: recipe

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use revkeep_schemas::Revision;
 
+use crate::overlap::OverlapReport;
 use crate::replay::Proof;
 
 /// Where the seconds went.
@@ -50,6 +51,8 @@ pub struct PlanReport {
     pub chunks: usize,
     /// Segments after the base.
     pub segments: usize,
+    /// How segments that overlap were compared.
+    pub overlaps: OverlapReport,
     /// Rows to read.
     pub rows: u64,
     /// Their bytes, unpacked.
@@ -113,6 +116,9 @@ impl fmt::Display for PlanReport {
             ),
         )?;
         line(f, "segments", self.segments)?;
+        if self.overlaps.segments > 0 {
+            line(f, "overlaps", self.overlaps)?;
+        }
         line(
             f,
             "reads",
@@ -151,6 +157,9 @@ impl fmt::Display for Report {
                     proof.source, proof.revision, proof.compact_revision
                 ),
             )?;
+        }
+        if self.plan.overlaps.segments > 0 {
+            line(f, "overlaps", self.plan.overlaps)?;
         }
         line(f, "leases", self.leases)?;
         let s = &self.seconds;

@@ -1,22 +1,17 @@
 //! The vault as a restore sees it: one timeline, what it holds, and batches of its rows.
 
-use std::collections::BTreeMap;
-
-use futures::{StreamExt, TryStreamExt, stream};
 use revkeep_schemas::Revision;
 use revkeep_vault::{
-    BaseManifest, Checkpoint, Cluster, ClusterName, Coverage, ErrorKind, Inventory, Piece,
-    ReadOptions, SegmentIndex, Timeline, TimelineId, Vault, VaultError,
+    BaseManifest, Cluster, ClusterName, Coverage, Damage, ErrorKind, Inventory, Piece, ReadOptions,
+    SegmentEntry, Timeline, TimelineId, Vault, VaultError,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::{Kind, RestoreError};
-use crate::plan::{BaseFact, CompactFact, Holdings, Plan, SegmentFact};
+use crate::plan::History;
+use crate::plan::{BaseFact, Holdings, Plan, SegmentFact, Target, choose};
 use crate::replay::{Batch, Feed};
-
-/// Indexes of segments that are fetched at once.
-const PARALLEL_INDEXES: usize = 8;
 
 impl From<VaultError> for RestoreError {
     fn from(error: VaultError) -> Self {
@@ -40,6 +35,8 @@ pub struct Source {
     pub timeline: Timeline,
     /// What it holds.
     pub inventory: Inventory,
+    /// Segments that were taken out of the inventory because they are damaged.
+    set_aside: Vec<SegmentEntry>,
 }
 
 /// Opens a cluster of a vault.
@@ -91,7 +88,49 @@ impl Source {
         Ok(Self {
             inventory: timeline.inventory().await?,
             timeline,
+            set_aside: Vec::new(),
         })
+    }
+
+    /// Takes segments out of the inventory, by their positions, because they cannot be used.
+    pub fn set_aside(&mut self, unusable: &[(usize, String)]) {
+        for (position, reason) in unusable {
+            if let Some(entry) = self.inventory.segments.get(*position) {
+                self.inventory.damaged.push(Damage {
+                    name: entry.name.clone(),
+                    reason: reason.clone(),
+                });
+                self.set_aside.push(entry.clone());
+            }
+        }
+        let lost: Vec<_> = unusable.iter().map(|(position, _)| *position).collect();
+        let mut position = 0;
+        self.inventory.segments.retain(|_| {
+            position += 1;
+            !lost.contains(&(position - 1))
+        });
+    }
+
+    /// Names the damaged objects in a refusal that they are the cause of: were they sound, there would be a plan.
+    #[must_use]
+    pub fn explain(&self, refusal: RestoreError, target: Target, history: History) -> RestoreError {
+        let damaged = &self.inventory.damaged;
+        let mut whole = self.holdings();
+        whole
+            .segments
+            .extend(self.set_aside.iter().map(segment_fact));
+        whole
+            .bases
+            .extend(damaged.iter().filter_map(|damage| base_of(&damage.name)));
+        if damaged.is_empty() || choose(&whole, target, history).is_err() {
+            return refusal;
+        }
+        let named: Vec<_> = damaged
+            .iter()
+            .map(|damage| damage.reason.as_str())
+            .collect();
+        let message = format!("{refusal}. The vault is damaged: {}", named.join("; "));
+        RestoreError::new(Kind::Verification, message).with_nearest(refusal.nearest())
     }
 
     /// What planning needs to know, in the order of the inventory's lists.
@@ -102,11 +141,7 @@ impl Source {
             revision: base.revision,
             compact_revision: base.compact_revision,
         });
-        let segments = inventory.segments.iter().map(|segment| SegmentFact {
-            first: segment.first,
-            last: segment.last,
-            level: segment.level,
-        });
+        let segments = inventory.segments.iter().map(segment_fact);
         let gaps = Coverage::compute(inventory).gaps;
         Holdings {
             bases: bases.collect(),
@@ -142,26 +177,6 @@ impl Source {
             .collect()
     }
 
-    /// What the segments of a plan say beside their rows.
-    ///
-    /// # Errors
-    /// When an index cannot be read.
-    pub async fn facts(&self, plan: &Plan) -> Result<Facts, RestoreError> {
-        let entries = plan
-            .steps
-            .iter()
-            .filter_map(|step| self.inventory.segments.get(step.segment));
-        let indexes = stream::iter(entries.cloned().collect::<Vec<_>>())
-            .map(|entry| async move { self.timeline.segment_index(&entry).await })
-            .buffered(PARALLEL_INDEXES);
-        let mut facts = Facts::default();
-        let mut indexes = std::pin::pin!(indexes);
-        while let Some(index) = indexes.try_next().await? {
-            facts.add(&index, plan.target);
-        }
-        Ok(facts)
-    }
-
     /// Starts reading pieces; the batches come through a bounded channel.
     #[must_use]
     pub fn feed(
@@ -191,6 +206,35 @@ impl Source {
     }
 }
 
+/// What a manifest or a listing names must be there: an object that is gone is damage, not a wrong question.
+pub(crate) fn promised(error: VaultError) -> RestoreError {
+    let gone = error.kind() == ErrorKind::NotFound;
+    let error = RestoreError::from(error);
+    if gone {
+        return RestoreError::new(Kind::Verification, error.to_string());
+    }
+    error
+}
+
+fn segment_fact(segment: &SegmentEntry) -> SegmentFact {
+    SegmentFact {
+        first: segment.first,
+        last: segment.last,
+        level: segment.level,
+    }
+}
+
+/// What a base whose manifest cannot be read might hold at most, by its name, `…/bases/{revision}-{uid}`.
+fn base_of(name: &str) -> Option<BaseFact> {
+    let (folder, file) = name.rsplit_once('/')?;
+    let (revision, _) = file.split_once('-')?;
+    let revision = Revision(revision.parse().ok()?);
+    folder.ends_with("/bases").then_some(BaseFact {
+        revision,
+        compact_revision: Revision::ZERO,
+    })
+}
+
 /// Passes batches on; says whether all went well and the consumer still listens.
 async fn forward(
     mut from: mpsc::Receiver<Result<revkeep_vault::PlainRows, VaultError>>,
@@ -204,99 +248,10 @@ async fn forward(
                 rows: rows.bytes,
                 of_base,
             })
-            .map_err(RestoreError::from);
+            .map_err(promised);
         if to.send(batch).await.is_err() || failed {
             return false;
         }
     }
     true
-}
-
-/// What segments say beside their rows.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// Compactions of the source.
-    pub compactions: Vec<CompactFact>,
-    /// Granted TTLs in seconds by lease id; later grants win.
-    pub leases: BTreeMap<i64, i64>,
-    /// HashKV as the source reported it.
-    pub checkpoints: Vec<Checkpoint>,
-    /// Rows of all segments, whole.
-    pub rows: u64,
-    /// Their bytes.
-    pub plain_bytes: u64,
-}
-
-impl Facts {
-    fn add(&mut self, index: &SegmentIndex, target: Revision) {
-        // A mark at 0 does not say where the source stood. It was gathered after the segment's last row, so it holds
-        // from there on: never too early, which would drop history.
-        let last = index
-            .frames
-            .last()
-            .map_or(Revision::MAX, |frame| frame.last);
-        let marks = index.compactions.iter().map(|mark| CompactFact {
-            after: if mark.revision == Revision::ZERO {
-                last
-            } else {
-                mark.revision
-            },
-            compact_revision: mark.compact_revision,
-        });
-        self.compactions.extend(marks);
-        let leases = index.leases.iter().filter(|fact| fact.first_seen <= target);
-        self.leases
-            .extend(leases.map(|fact| (fact.id, fact.granted_ttl_s)));
-        self.checkpoints.extend(&index.checkpoints);
-        self.rows = self.rows.saturating_add(index.rows);
-        self.plain_bytes = self.plain_bytes.saturating_add(index.plain_bytes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use revkeep_schemas::RowKey;
-    use revkeep_schemas::kv::KeyValue;
-    use revkeep_schemas::row::Row;
-    use revkeep_vault::{CompactionMark, SourceIdentity};
-
-    #[tokio::test]
-    async fn a_mark_without_a_place_holds_from_the_end_of_its_segment() {
-        let vault = Vault::create("memory:").await.unwrap();
-        let cluster = vault.cluster(&ClusterName::new("c").unwrap());
-        let source = SourceIdentity::default();
-        let timeline = cluster.create_timeline(source, None).await.unwrap();
-        let mut writer = timeline.segment_writer(0, 1);
-        let value = KeyValue::encode_tombstone(b"k");
-        for main in 5..=9 {
-            let key = RowKey {
-                main: Revision(main),
-                sub: 0,
-                tombstone: true,
-            };
-            writer
-                .push_revision(&[Row { key, value: &value }], 1)
-                .unwrap();
-        }
-        for (revision, compact_revision) in [(0, 4), (7, 6), (12, 8)] {
-            writer.compaction(CompactionMark {
-                revision: Revision(revision),
-                compact_revision: Revision(compact_revision),
-            });
-        }
-        timeline
-            .put_segment(&writer.finish().unwrap())
-            .await
-            .unwrap();
-        let inventory = timeline.inventory().await.unwrap();
-        let index = timeline
-            .segment_index(&inventory.segments[0])
-            .await
-            .unwrap();
-        let mut facts = Facts::default();
-        facts.add(&index, Revision(9));
-        let after: Vec<_> = facts.compactions.iter().map(|fact| fact.after.0).collect();
-        assert_eq!(after, [9, 7, 12]);
-    }
 }

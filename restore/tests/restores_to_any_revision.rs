@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use revkeep_restore::execute::{Destination, execute};
+use revkeep_restore::overlap::Overlaps;
 use revkeep_restore::plan::{History, Target};
-use revkeep_restore::prepare::prepare;
+use revkeep_restore::prepare::{Request, prepare};
 use revkeep_restore::report::Report;
 use revkeep_restore::source::Source;
 use revkeep_restore::{Kind, RestoreError};
@@ -216,7 +217,7 @@ impl Case {
                     .unwrap();
             }
             if let Some((revision, compact_revision)) = self.mark
-                && from <= revision
+                && next <= revision
                 && revision <= to
             {
                 writer.compaction(CompactionMark {
@@ -268,7 +269,12 @@ fn restore(
 ) -> Result<Report, RestoreError> {
     let prepared = runtime.block_on(async {
         let source = Source::open(timeline.cluster(), None).await?;
-        let prepared = prepare(&source, target, history).await?;
+        let request = Request {
+            target,
+            history,
+            overlaps: Overlaps::All,
+        };
+        let prepared = prepare(&source, request).await?;
         Ok::<_, RestoreError>((source, prepared))
     });
     let (source, prepared) = prepared?;

@@ -88,12 +88,17 @@ impl Process {
 
     /// Asks the child to end (SIGTERM). Does not wait.
     pub fn terminate(&mut self) -> Result<()> {
+        self.signal("TERM")
+    }
+
+    /// Sends a signal, such as `INT`, unless the child has ended. Does not wait.
+    pub fn signal(&mut self, name: &str) -> Result<()> {
         if self.ended()?.is_some() {
             return Ok(());
         }
         // The standard library can only kill; the shell's own `kill` needs neither unsafe code nor another crate.
         let status = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &self.pid().to_string()])
+            .args(["-c", "kill -s \"$1\" \"$0\"", &self.pid().to_string(), name])
             .stderr(Stdio::null())
             .status()?;
         ensure!(

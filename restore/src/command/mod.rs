@@ -61,14 +61,20 @@ enum Command {
 pub async fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let code = if error.use_stderr() {
-                Kind::Invalid.exit_code()
+        Err(error) if error.use_stderr() => {
+            if wants_json(std::env::args()) {
+                let message = error.render().to_string();
+                let message = message.trim_end().trim_start_matches("error: ");
+                let _closed = complain(&RestoreError::new(Kind::Invalid, message), Output::Json);
             } else {
-                0
-            };
+                let _closed = error.print();
+            }
+            return Kind::Invalid.exit_code().into();
+        }
+        // Help, and the version.
+        Err(error) => {
             let _closed = error.print();
-            return code.into();
+            return ExitCode::SUCCESS;
         }
     };
     let done = match (&cli.vault, &cli.command) {
@@ -91,6 +97,21 @@ pub async fn run() -> ExitCode {
             error.kind().exit_code().into()
         }
     }
+}
+
+/// Whether a command line that could not be read asks for JSON.
+fn wants_json(arguments: impl Iterator<Item = String>) -> bool {
+    let mut named = false;
+    for argument in arguments {
+        let value = ["--write-out=", "-w=", "-w"]
+            .iter()
+            .find_map(|flag| argument.strip_prefix(flag));
+        if value == Some("json") || named && argument == "json" {
+            return true;
+        }
+        named = matches!(argument.as_str(), "-w" | "--write-out");
+    }
+    false
 }
 
 #[derive(Serialize)]

@@ -13,12 +13,14 @@ use revkeep_schemas::member::{NewMember, RestoredCluster};
 use super::{Output, answer, signals};
 use crate::error::{Kind, RestoreError};
 use crate::execute::{Destination, execute};
+use crate::overlap::Overlaps;
 use crate::plan::{History, Target};
-use crate::prepare::prepare;
+use crate::prepare::{Request, prepare};
 use crate::source::{Source, open_cluster};
 use crate::target::{Membership, refuse_unless_free};
 
 /// What `revkeep restore` takes.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   revkeep restore prod --latest --data-dir /var/lib/etcd-restored
@@ -56,11 +58,19 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "http://localhost:2380", value_name = "URLS")]
     initial_advertise_peer_urls: String,
     /// Where the write-ahead log goes; by default into the data directory
-    #[arg(long, value_name = "DIR", requires = "data_dir")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "data_dir",
+        conflicts_with = "snapshot_file"
+    )]
     wal_dir: Option<PathBuf>,
     /// Keep all history that the vault has, not only what the source still had
     #[arg(long)]
     keep_history: bool,
+    /// Compare all segments that overlap, row by row where their indexes do not tell; by default only where it costs little
+    #[arg(long)]
+    verify_overlaps: bool,
     /// Print what would be read, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -105,11 +115,19 @@ impl Arguments {
         })
     }
 
-    fn history(&self) -> History {
-        if self.keep_history {
-            History::Everything
-        } else {
-            History::AsSource
+    fn request(&self) -> Request {
+        Request {
+            target: self.target(),
+            history: if self.keep_history {
+                History::Everything
+            } else {
+                History::AsSource
+            },
+            overlaps: if self.verify_overlaps {
+                Overlaps::All
+            } else {
+                Overlaps::Small
+            },
         }
     }
 }
@@ -140,7 +158,7 @@ pub(super) async fn run(
     let deciding = async {
         let cluster = open_cluster(vault, &arguments.cluster).await?;
         let source = Source::open(&cluster, arguments.timeline.as_deref()).await?;
-        let prepared = prepare(&source, arguments.target(), arguments.history()).await?;
+        let prepared = prepare(&source, arguments.request()).await?;
         Ok::<_, RestoreError>((source, prepared))
     };
     let (source, prepared) = tokio::select! {

@@ -161,7 +161,8 @@ impl<'a> Chain<'a> {
         reached
     }
 
-    /// The fewest segments from just after `after` up to `target`: always the one that carries furthest.
+    /// The fewest segments from just after `after` up to `target`: always the one that carries furthest; of equals the one
+    /// that was merged most, then the one that repeats least of what was read.
     fn steps(&self, after: Revision, target: Revision) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut reached = after;
@@ -172,8 +173,8 @@ impl<'a> Chain<'a> {
                 ordered.next_if(|(_, segment)| segment.first <= reached.next())
             {
                 let better = best.is_none_or(|(_, other)| {
-                    (segment.last.min(target), segment.level)
-                        > (other.last.min(target), other.level)
+                    (segment.last.min(target), segment.level, segment.first)
+                        > (other.last.min(target), other.level, other.first)
                 });
                 if better {
                     best = Some((at, segment));

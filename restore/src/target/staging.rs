@@ -1,6 +1,6 @@
 //! Building beside the target, and moving there in one step.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,28 @@ use tempfile::TempDir;
 
 use crate::error::{Kind, RestoreError};
 
+/// What the names of staging directories have in common, after a dot and the target's name.
+const INFIX: &str = ".revkeep-partial-";
+/// How often a directory is made again because another restore took it for a dead one before it was locked.
+const RACES: usize = 8;
+
 /// A hidden directory beside the target, on the same file system. It is removed when it is dropped, so that whatever fails leaves
 /// nothing behind.
+///
+/// A process that was killed outright, or a power cut, does leave it behind. Every restore holds a lock on its staging directory,
+/// and the operating system lets go of the lock when the process ends, however it ends: so the next restore into the
+/// same target sees which of them nobody works in any more, and removes those.
 #[derive(Debug)]
 pub struct Staging {
     target: PathBuf,
     parent: PathBuf,
     directory: TempDir,
+    // After the directory: what is in them must be gone first.
+    above: MadeAbove,
+    /// What was removed: the remains of restores that were killed.
+    removed: Vec<PathBuf>,
+    /// Held, never read. A file system without locks has none.
+    _lock: Option<File>,
 }
 
 impl Staging {
@@ -47,20 +62,24 @@ impl Staging {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
-        fs::create_dir_all(&parent)
-            .map_err(RestoreError::io(format!("create {}", parent.display())))?;
-        let directory = tempfile::Builder::new()
-            .prefix(&format!(".{}.revkeep-partial-", name.to_string_lossy()))
-            .tempdir_in(&parent)
-            .map_err(RestoreError::io(format!(
-                "create a directory in {}",
-                parent.display()
-            )))?;
+        let above = MadeAbove::make(&parent)?;
+        let name = name.to_string_lossy();
+        let removed = remove_dead(target, &parent, &name)?;
+        let (directory, lock) = make_locked(&parent, &name)?;
         Ok(Self {
             target: target.to_path_buf(),
             parent,
             directory,
+            above,
+            removed,
+            _lock: lock,
         })
+    }
+
+    /// The remains of restores into the same target that were killed, which are gone now.
+    #[must_use]
+    pub fn removed(&self) -> &[PathBuf] {
+        &self.removed
     }
 
     /// Where to build.
@@ -73,10 +92,11 @@ impl Staging {
     ///
     /// # Errors
     /// [`Kind::Refused`] when something appeared at the target meanwhile.
-    pub fn commit_directory(self) -> Result<(), RestoreError> {
+    pub fn commit_directory(mut self) -> Result<(), RestoreError> {
         sync_tree(self.path())?;
         refuse_unless_free(&self.target, true)?;
         fs::rename(self.path(), &self.target).map_err(|error| not_placed(&self.target, error))?;
+        self.above.keep();
         // It is no longer where the guard would look for it.
         let _moved = self.directory.keep();
         sync_directory(&self.parent)
@@ -86,7 +106,7 @@ impl Staging {
     ///
     /// # Errors
     /// [`Kind::Refused`] when something appeared at the target meanwhile.
-    pub fn commit_file(self, built: &Path) -> Result<(), RestoreError> {
+    pub fn commit_file(mut self, built: &Path) -> Result<(), RestoreError> {
         refuse_unless_free(&self.target, false)?;
         match fs::hard_link(built, &self.target) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -95,8 +115,124 @@ impl Staging {
             }
             placed => placed.map_err(|error| not_placed(&self.target, error))?,
         }
+        self.above.keep();
         sync_directory(&self.parent)
     }
+}
+
+/// Directories that were made above the target, and are removed again unless they are kept.
+#[derive(Debug, Default)]
+struct MadeAbove(Vec<PathBuf>);
+
+impl MadeAbove {
+    fn make(parent: &Path) -> Result<Self, RestoreError> {
+        let missing = parent
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let made = Self(missing.map(Path::to_path_buf).collect());
+        fs::create_dir_all(parent).map_err(RestoreError::io(format!(
+            "create {}: give a target where this user may write",
+            parent.display()
+        )))?;
+        Ok(made)
+    }
+
+    fn keep(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for MadeAbove {
+    fn drop(&mut self) {
+        // The deepest first; one that somebody else uses by now is not empty and stays.
+        for path in &self.0 {
+            let _in_use = fs::remove_dir(path);
+        }
+    }
+}
+
+fn make_locked(parent: &Path, name: &str) -> Result<(TempDir, Option<File>), RestoreError> {
+    let mut made = make(parent, name)?;
+    for _ in 0..RACES {
+        match try_lock(made.path()) {
+            Lock::Held(lock) if made.path().is_dir() => return Ok((made, Some(lock))),
+            Lock::Unsupported => return Ok((made, None)),
+            // Another restore looked for dead directories between the making and the locking.
+            Lock::Held(_) | Lock::Busy => made = make(parent, name)?,
+        }
+    }
+    Err(RestoreError::new(
+        Kind::Failed,
+        format!(
+            "other restores into {} take each other's working directories away: run one at a time",
+            parent.join(name).display()
+        ),
+    ))
+}
+
+fn make(parent: &Path, name: &str) -> Result<TempDir, RestoreError> {
+    tempfile::Builder::new()
+        .prefix(&format!(".{name}{INFIX}"))
+        .tempdir_in(parent)
+        .map_err(RestoreError::io(format!(
+            "create a directory in {}: give a target where this user may write",
+            parent.display()
+        )))
+}
+
+enum Lock {
+    Held(File),
+    Busy,
+    Unsupported,
+}
+
+/// Locks a directory until the file is dropped (`flock`). Network file systems may not be able to.
+fn try_lock(directory: &Path) -> Lock {
+    let Ok(opened) = File::open(directory) else {
+        return Lock::Busy;
+    };
+    match opened.try_lock() {
+        Ok(()) => Lock::Held(opened),
+        Err(TryLockError::WouldBlock) => Lock::Busy,
+        Err(TryLockError::Error(_)) => Lock::Unsupported,
+    }
+}
+
+/// Removes the staging directories of restores into the same target that nobody works in any more.
+fn remove_dead(target: &Path, parent: &Path, name: &str) -> Result<Vec<PathBuf>, RestoreError> {
+    let prefix = format!(".{name}{INFIX}");
+    let listing = || RestoreError::io(format!("list {}", parent.display()));
+    let mut removed = Vec::new();
+    for entry in fs::read_dir(parent).map_err(listing())? {
+        let entry = entry.map_err(listing())?;
+        let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        match try_lock(&path) {
+            Lock::Held(_lock) => {
+                fs::remove_dir_all(&path).map_err(RestoreError::io(format!(
+                    "remove {}, which a restore left that was killed",
+                    path.display()
+                )))?;
+                removed.push(path);
+            }
+            Lock::Busy if path.is_dir() => {
+                return Err(RestoreError::new(
+                    Kind::Refused,
+                    format!(
+                        "another restore into {} is running, in {}: wait for it, or give another target",
+                        target.display(),
+                        path.display()
+                    ),
+                ));
+            }
+            // It went away meanwhile; or nobody can say whether it is in use, and then it stays.
+            Lock::Busy | Lock::Unsupported => {}
+        }
+    }
+    Ok(removed)
 }
 
 fn not_placed(target: &Path, error: io::Error) -> RestoreError {
@@ -128,7 +264,7 @@ pub fn refuse_unless_free(
         let mut entries =
             fs::read_dir(target).map_err(RestoreError::io(format!("list {}", target.display())))?;
         if entries.next().is_none() {
-            return Ok(());
+            return refuse_mount_point(target, &found);
         }
     }
     let wanted = if empty_directory_is_free {
@@ -143,6 +279,33 @@ pub fn refuse_unless_free(
             target.display()
         ),
     ))
+}
+
+/// The result is built beside the target and renamed, which cannot replace the root of a file system: better said before the
+/// work than after it.
+#[cfg(unix)]
+fn refuse_mount_point(target: &Path, found: &fs::Metadata) -> Result<(), RestoreError> {
+    use std::os::unix::fs::MetadataExt;
+    let above = fs::canonicalize(target)
+        .ok()
+        .and_then(|target| fs::metadata(target.parent()?).ok());
+    if above.is_none_or(|above| above.dev() == found.dev()) {
+        return Ok(());
+    }
+    Err(RestoreError::new(
+        Kind::Refused,
+        format!(
+            "{} is a mount point, which cannot be replaced: give a directory in it, such as {}",
+            target.display(),
+            target.join("restored").display()
+        ),
+    ))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+fn refuse_mount_point(_target: &Path, _found: &fs::Metadata) -> Result<(), RestoreError> {
+    Ok(())
 }
 
 fn sync_tree(directory: &Path) -> Result<(), RestoreError> {
@@ -182,7 +345,7 @@ mod tests {
         let staging = Staging::for_directory(&target).unwrap();
         fs::create_dir(staging.path().join("member")).unwrap();
         drop(staging);
-        assert_eq!(fs::read_dir(place.path().join("deep")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 
         let staging = Staging::for_directory(&target).unwrap();
         fs::create_dir(staging.path().join("member")).unwrap();
@@ -193,6 +356,49 @@ mod tests {
             Staging::for_directory(&target).unwrap_err().kind(),
             Kind::Refused
         );
+    }
+
+    #[test]
+    fn what_a_killed_restore_left_is_removed_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let target = place.path().join("data");
+        let names = [
+            ".data.revkeep-partial-abc123",
+            ".other.revkeep-partial-abc123",
+            ".data.partial",
+        ];
+        for name in names {
+            fs::create_dir_all(place.path().join(name).join("member/snap")).unwrap();
+        }
+        let file = place.path().join(".data.revkeep-partial-file");
+        fs::write(&file, b"mine").unwrap();
+        let staging = Staging::for_directory(&target).unwrap();
+        assert_eq!(staging.removed(), [place.path().join(names[0])]);
+        assert!(!place.path().join(names[0]).exists());
+        assert!(place.path().join(names[1]).exists() && place.path().join(names[2]).exists());
+        assert!(file.exists());
+
+        // Somebody works in this one.
+        let error = Staging::for_directory(&target).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("another restore"), "{error}");
+        assert!(staging.path().exists());
+        drop(staging);
+        assert!(
+            Staging::for_directory(&target)
+                .unwrap()
+                .removed()
+                .is_empty()
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_root_of_a_file_system_is_refused_before_the_work() {
+        let proc = Path::new("/proc");
+        let error = refuse_mount_point(proc, &fs::metadata(proc).unwrap()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("/proc/restored"), "{error}");
     }
 
     #[test]
