@@ -47,6 +47,24 @@ impl Destination {
         }
     }
 
+    /// What an operator does with the result.
+    fn next(&self) -> String {
+        match self {
+            Self::SnapshotFile { path } => {
+                format!("etcdutl snapshot restore {} --data-dir …", path.display())
+            }
+            Self::DataDir { path, wal_dir, .. } => {
+                let wal_dir = wal_dir.as_ref();
+                let wal_dir = wal_dir.map(|wal_dir| format!(" --wal-dir {}", wal_dir.display()));
+                format!(
+                    "start etcd with --data-dir {}{}, as the user who owns it",
+                    path.display(),
+                    wal_dir.unwrap_or_default()
+                )
+            }
+        }
+    }
+
     fn cluster(&self) -> Option<&RestoredCluster> {
         match self {
             Self::DataDir { cluster, .. } => Some(cluster),
@@ -258,6 +276,7 @@ fn report(
             .map(|id| format!("{:016x}", id.cast_unsigned()))
             .collect(),
         notes,
+        next: destination.next(),
         seconds,
     }
 }

@@ -85,13 +85,20 @@ pub struct Report {
     pub leases_with_unknown_ttl: Vec<String>,
     /// What the reader has to know besides.
     pub notes: Vec<String>,
+    /// What to do with it now.
+    pub next: String,
     /// Where the seconds went.
     pub seconds: Seconds,
 }
 
-fn mib(bytes: u64) -> String {
-    let tenths = bytes.saturating_mul(10) >> 20;
-    format!("{}.{} MiB", tenths / 10, tenths % 10)
+/// Bytes for eyes: in the largest unit of which there is one, to a tenth.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let Some((shift, unit)) = units.into_iter().find(|(shift, _)| bytes >> shift > 0) else {
+        return format!("{bytes} bytes");
+    };
+    let tenths = (u128::from(bytes) * 10) >> shift;
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 fn line(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
@@ -122,7 +129,7 @@ impl fmt::Display for PlanReport {
         line(
             f,
             "reads",
-            format!("{} rows, {}", self.rows, mib(self.plain_bytes)),
+            format!("{} rows, {}", self.rows, size(self.plain_bytes)),
         )?;
         for (revision, compact) in &self.checkpoints {
             line(
@@ -146,7 +153,7 @@ impl fmt::Display for Report {
         line(f, "revision", self.plan.revision)?;
         line(f, "compact revision", self.plan.compact_revision)?;
         line(f, "rows", self.restored_rows)?;
-        line(f, "database", mib(self.db_bytes))?;
+        line(f, "database", size(self.db_bytes))?;
         line(f, "HashKV", self.hashkv.hash)?;
         for proof in &self.compared_with {
             line(
@@ -174,6 +181,25 @@ impl fmt::Display for Report {
         for note in &self.notes {
             line(f, "note", note)?;
         }
-        Ok(())
+        line(f, "next", &self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_for_eyes() {
+        let said = [0, 1023, 1024, 1_600_000, 1 << 30, u64::MAX].map(size);
+        let expected = [
+            "0 bytes",
+            "1023 bytes",
+            "1.0 KiB",
+            "1.5 MiB",
+            "1.0 GiB",
+            "17179869183.9 GiB",
+        ];
+        assert_eq!(said, expected);
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use etcd_client::{Client, CompactionOptions};
+use futures::{StreamExt, TryStreamExt, stream};
 use revkeep_harness::product::{Agent, CLUSTER, VaultPlace, run};
 use revkeep_harness::truth::{self, Truth};
 use revkeep_harness::workload::Workload;
@@ -19,9 +20,11 @@ use revkeep_harness::{
 use revkeep_schemas::hashkv::TombstoneRule;
 use tempfile::TempDir;
 
-/// Revisions compared for each source, unless `REVKEEP_POINTS` says otherwise: with the five releases that setup
-/// installs, 60 in all.
-const POINTS: usize = 12;
+/// Revisions compared for each source, unless `REVKEEP_POINTS` says otherwise.
+const POINTS: usize = 50;
+/// Sources captured and compared side by side, and revisions of each: a server that boots mostly waits.
+const SOURCES_AT_ONCE: usize = 2;
+const POINTS_AT_ONCE: usize = 4;
 /// Operations between two compared revisions.
 const STEPS_BETWEEN: usize = 8;
 /// How long a revision may take to become durable on a busy machine.
@@ -231,21 +234,50 @@ async fn compare(truth: &Truth, client: &mut Client, hashes_too: bool) -> Result
 }
 
 async fn check_every_point(captured: &Captured, target: &EtcdVersion, every: usize) -> Result<()> {
+    let points = captured.points.iter().step_by(every);
+    stream::iter(points)
+        .map(|truth| check_point(captured, truth, target))
+        .buffer_unordered(POINTS_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn check_point(captured: &Captured, truth: &Truth, target: &EtcdVersion) -> Result<()> {
     let same_rule = rule(&captured.source) == rule(target);
-    for truth in captured.points.iter().step_by(every) {
-        let (data_dir, mut etcd) = restore_and_boot(captured, truth.revision, target).await?;
-        let mut client = etcd.client().await?;
-        compare(truth, &mut client, same_rule)
-            .await
-            .with_context(|| {
-                format!(
-                    "{} restored for {target}, revision {}",
-                    captured.source, truth.revision
-                )
-            })?;
-        etcd.kill()?;
-        std::fs::remove_dir_all(data_dir)?;
-    }
+    let (data_dir, mut etcd) = restore_and_boot(captured, truth.revision, target).await?;
+    let mut client = etcd.client().await?;
+    compare(truth, &mut client, same_rule)
+        .await
+        .with_context(|| {
+            format!(
+                "{} restored for {target}, revision {}",
+                captured.source, truth.revision
+            )
+        })?;
+    etcd.kill()?;
+    std::fs::remove_dir_all(data_dir)?;
+    Ok(())
+}
+
+/// A log in a directory of its own is found where etcd is told that it is.
+async fn check_wal_dir(captured: &Captured, truth: &Truth) -> Result<()> {
+    let place = captured.folder.path().join("apart");
+    let (data_dir, wal_dir) = (place.join("data"), place.join("wal"));
+    let flags = ["--data-dir", text(&data_dir), "--wal-dir", text(&wal_dir)];
+    restore(captured, truth.revision, &flags).await?;
+    ensure!(
+        !data_dir.join("member/wal").exists() && std::fs::read_dir(&wal_dir)?.count() == 1,
+        "the log is not where it was asked for"
+    );
+    let options = EtcdOptions::booting(&data_dir).flag(format!("--wal-dir={}", wal_dir.display()));
+    let mut etcd = Etcd::start_with(&captured.source, options).await?;
+    compare(truth, &mut etcd.client().await?, true).await?;
+    etcd.client().await?.put("after", "x", None).await?;
+    etcd.restart().await?;
+    ensure!(
+        etcd.revision().await? == truth.revision + 1,
+        "the write is gone"
+    );
     Ok(())
 }
 
@@ -345,28 +377,42 @@ async fn check_snapshot_file(captured: &Captured, truth: &Truth) -> Result<()> {
     compare(truth, &mut etcd.client().await?, true).await
 }
 
+async fn check_source(source: &EtcdVersion, targets: &[EtcdVersion], seed: u64) -> Result<()> {
+    let started = Instant::now();
+    let captured = capture(source, None, seed, points()).await?;
+    let captured_s = started.elapsed().as_secs();
+    let last = captured.points.last().context("no points")?;
+    let middle = captured
+        .points
+        .get(captured.points.len() / 3)
+        .context("no points")?;
+    check_every_point(&captured, source, 1).await?;
+    check_snapshot_file(&captured, middle).await?;
+    check_snapshot_file(&captured, last).await?;
+    Box::pin(check_wal_dir(&captured, middle)).await?;
+    check_three_members(&captured, middle).await?;
+    check_it_lives(&captured, last).await?;
+    for target in targets.iter().filter(|target| *target != source) {
+        check_every_point(&captured, target, captured.points.len().div_ceil(3)).await?;
+    }
+    eprintln!(
+        "source etcd {source}: {} revisions captured in {captured_s} s, compared after {} s",
+        captured.points.len(),
+        started.elapsed().as_secs()
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_revision_comes_back_exactly() -> Result<()> {
     let versions = etcd_versions();
     let seed = seed();
-    for (n, source) in (0..).zip(&versions) {
-        eprintln!("source etcd {source}");
-        let captured = capture(source, None, seed.wrapping_add(n), points()).await?;
-        let last = captured.points.last().context("no points")?;
-        let middle = captured
-            .points
-            .get(captured.points.len() / 3)
-            .context("no points")?;
-        check_every_point(&captured, source, 1).await?;
-        check_snapshot_file(&captured, middle).await?;
-        check_snapshot_file(&captured, last).await?;
-        check_three_members(&captured, middle).await?;
-        check_it_lives(&captured, last).await?;
-        for target in versions.iter().filter(|target| *target != source) {
-            check_every_point(&captured, target, captured.points.len() / 3).await?;
-        }
-    }
-    Ok(())
+    let sources = (0..).zip(&versions);
+    stream::iter(sources)
+        .map(|(n, source)| check_source(source, &versions, seed.wrapping_add(n)))
+        .buffer_unordered(SOURCES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

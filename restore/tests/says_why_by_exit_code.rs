@@ -64,6 +64,7 @@ fn vault(url: &str) {
                 revision: Revision(revision),
                 compact_revision: Revision(compact),
                 etcd_version: "3.5.33".to_owned(),
+                finished_unix_ms: 1_700_000_000_000 + revision * 1_000,
                 ..BaseFacts::default()
             };
             let rows = Rows {
@@ -150,4 +151,17 @@ fn a_snapshot_and_a_plan_and_info() {
     let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
     assert_eq!(info.get("minimum_recoverable"), Some(&1.into()));
     assert_eq!(info.get("maximum_recoverable"), Some(&30.into()));
+    assert_eq!(
+        info.get("maximum_seen"),
+        Some(&"2023-11-14T22:13:50Z".into())
+    );
+    let table = revkeep(place, "info c");
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    for part in [
+        "30, seen ≈ 2023-11-14T22:13:50Z",
+        "gap       11 to 19",
+        "base      30",
+    ] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
 }

@@ -10,7 +10,11 @@ use serde::Serialize;
 
 use super::{Output, answer};
 use crate::error::RestoreError;
+use crate::report::size;
 use crate::source::open_cluster;
+
+/// The newest bases of a timeline that a table shows.
+const SHOWN_BASES: usize = 10;
 
 /// What `revkeep info` takes.
 #[derive(Debug, Args)]
@@ -33,6 +37,8 @@ struct Info {
     minimum_recoverable: Option<Revision>,
     /// The newest recovery point of the newest timeline.
     maximum_recoverable: Option<Revision>,
+    /// When an agent saw it, by its clock.
+    maximum_seen: Option<String>,
     timelines: Vec<TimelineInfo>,
 }
 
@@ -48,6 +54,8 @@ struct TimelineInfo {
     first_seen: Option<String>,
     minimum_recoverable: Option<Revision>,
     maximum_recoverable: Option<Revision>,
+    /// When an agent saw the newest recovery point, by its clock.
+    maximum_seen: Option<String>,
     coverage: Vec<RangeInfo>,
     gaps: Vec<GapInfo>,
     bases: Vec<BaseInfo>,
@@ -98,7 +106,9 @@ pub(super) async fn run(
     let mut timelines = Vec::new();
     for timeline in cluster.timelines().await? {
         let inventory = timeline.inventory().await?;
-        timelines.push(describe(&timeline, &inventory));
+        let mut described = describe(&timeline, &inventory);
+        described.maximum_seen = newest_seen(&timeline, &inventory).await;
+        timelines.push(described);
     }
     let newest = timelines.last();
     let info = Info {
@@ -106,6 +116,7 @@ pub(super) async fn run(
         timeline: newest.map(|timeline| timeline.id.clone()),
         minimum_recoverable: newest.and_then(|timeline| timeline.minimum_recoverable),
         maximum_recoverable: newest.and_then(|timeline| timeline.maximum_recoverable),
+        maximum_seen: newest.and_then(|timeline| timeline.maximum_seen.clone()),
         timelines,
     };
     answer(&info, output)
@@ -146,6 +157,7 @@ fn describe(timeline: &Timeline, inventory: &Inventory) -> TimelineInfo {
         first_seen: time(record.source.first_seen_unix_ms),
         minimum_recoverable: coverage.oldest(),
         maximum_recoverable: coverage.newest(),
+        maximum_seen: None,
         coverage: ranges.collect(),
         gaps: gaps.collect(),
         bases: bases.collect(),
@@ -153,6 +165,21 @@ fn describe(timeline: &Timeline, inventory: &Inventory) -> TimelineInfo {
         segment_bytes: inventory.segments.iter().map(|segment| segment.bytes).sum(),
         damaged: damaged.collect(),
     }
+}
+
+/// When the newest recovery point was seen: as its segment says, or else its base. Best effort.
+async fn newest_seen(timeline: &Timeline, inventory: &Inventory) -> Option<String> {
+    let newest = Coverage::compute(inventory).newest()?;
+    let mut segments = inventory.segments.iter().rev();
+    if let Some(entry) = segments.find(|entry| entry.first <= newest && newest <= entry.last) {
+        let index = timeline.segment_index(entry).await.ok()?;
+        return time(index.time_of(newest)?);
+    }
+    let base = inventory
+        .bases
+        .iter()
+        .find(|base| base.revision == newest)?;
+    time(base.manifest.finished_unix_ms)
 }
 
 fn time(unix_ms: i64) -> Option<String> {
@@ -175,11 +202,15 @@ impl fmt::Display for Info {
             "minimum recoverable  {}",
             or_none(self.minimum_recoverable.as_ref())
         )?;
-        writeln!(
+        write!(
             f,
             "maximum recoverable  {}",
             or_none(self.maximum_recoverable.as_ref())
         )?;
+        if let Some(seen) = &self.maximum_seen {
+            write!(f, ", seen ≈ {seen}")?;
+        }
+        writeln!(f)?;
         self.timelines
             .iter()
             .try_for_each(|timeline| write!(f, "\n{timeline}"))
@@ -207,15 +238,22 @@ impl fmt::Display for TimelineInfo {
             let reason = gap.reason.as_deref().unwrap_or("no reason recorded");
             writeln!(f, "  gap       {} to {}: {reason}", gap.first, gap.last)?;
         }
-        for base in &self.bases {
+        let older = self.bases.len().saturating_sub(SHOWN_BASES);
+        if older > 0 {
+            writeln!(
+                f,
+                "  base      … and {older} older ones, which -w json lists"
+            )?;
+        }
+        for base in self.bases.iter().skip(older) {
             let finished = base.finished.as_deref().unwrap_or("unknown");
             writeln!(
                 f,
-                "  base      {} (compacted at {}), {} rows, {} bytes stored, ≈ {finished}{}",
+                "  base      {} (compacted at {}), {} rows, {} stored, ≈ {finished}{}",
                 base.revision,
                 base.compact_revision,
                 base.rows,
-                base.stored_bytes,
+                size(base.stored_bytes),
                 if base.checkpoint_revision.is_some() {
                     ", HashKV known"
                 } else {
@@ -225,8 +263,9 @@ impl fmt::Display for TimelineInfo {
         }
         writeln!(
             f,
-            "  segments  {}, {} bytes",
-            self.segments, self.segment_bytes
+            "  segments  {}, {}",
+            self.segments,
+            size(self.segment_bytes)
         )?;
         self.damaged
             .iter()

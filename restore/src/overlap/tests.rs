@@ -14,12 +14,16 @@ use crate::source::Source;
 
 /// The value of a revision's only row; a member that diverged writes another.
 fn value(main: i64, diverged: bool) -> Vec<u8> {
+    value_of(main, if diverged { b"theirs" } else { b"ours" })
+}
+
+fn value_of(main: i64, value: &[u8]) -> Vec<u8> {
     KeyValue {
         key: b"k",
         create_revision: 2,
         mod_revision: main,
         version: main - 1,
-        value: if diverged { b"theirs" } else { b"ours" },
+        value,
         ..KeyValue::default()
     }
     .encode()
@@ -58,7 +62,10 @@ impl RowSource for Rows {
 type Segment<'a> = (i64, i64, &'a [i64]);
 
 /// A base at revision 10, and segments.
-async fn vault(segments: &[Segment<'_>]) -> Timeline {
+async fn vault_of(
+    segments: &[Segment<'_>],
+    value_of_segments: impl Fn(i64, bool) -> Vec<u8>,
+) -> Timeline {
     let vault = Vault::create("memory:").await.unwrap();
     let cluster = vault.cluster(&ClusterName::new("c").unwrap());
     let source = SourceIdentity::default();
@@ -76,7 +83,7 @@ async fn vault(segments: &[Segment<'_>]) -> Timeline {
     for (first, last, diverged) in segments {
         let mut writer = timeline.segment_writer(0, 1);
         for main in *first..=*last {
-            let value = value(main, diverged.contains(&main));
+            let value = value_of_segments(main, diverged.contains(&main));
             let row = Row {
                 key: key(main),
                 value: &value,
@@ -94,7 +101,14 @@ async fn prepared(
     target: i64,
     overlaps: Overlaps,
 ) -> Result<Prepared, RestoreError> {
-    let timeline = vault(segments).await;
+    prepare_on(&vault_of(segments, value).await, target, overlaps).await
+}
+
+async fn prepare_on(
+    timeline: &Timeline,
+    target: i64,
+    overlaps: Overlaps,
+) -> Result<Prepared, RestoreError> {
     let source = Source::open(timeline.cluster(), None).await?;
     let request = Request {
         target: Target::Revision(Revision(target)),
@@ -102,6 +116,30 @@ async fn prepared(
         overlaps,
     };
     prepare(&source, request).await
+}
+
+/// A MiB that does not compress.
+fn large(main: i64, diverged: bool) -> Vec<u8> {
+    let mut state = main.cast_unsigned() << 1 | u64::from(diverged);
+    let mut bytes = Vec::with_capacity(1 << 20);
+    while bytes.len() < 1 << 20 {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        bytes.extend_from_slice(&(state ^ state >> 29).to_le_bytes());
+    }
+    value_of(main, &bytes)
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_compare_unasked_is_counted_and_compared_when_asked() {
+    // Of 18 MiB each, and they have their end in common, not their beginning.
+    let segments: [Segment; 2] = [(11, 28, &[]), (12, 28, &[20])];
+    let timeline = vault_of(&segments, large).await;
+    let prepared = prepare_on(&timeline, 28, Overlaps::Small).await.unwrap();
+    assert_eq!(prepared.report.overlaps.not_compared, 1);
+    let notes = prepared.notes.join("\n");
+    assert!(notes.contains("--verify-overlaps"), "{notes}");
+    let error = prepare_on(&timeline, 28, Overlaps::All).await.unwrap_err();
+    assert!(error.to_string().contains("at revision 20:"), "{error}");
 }
 
 fn range(first: i64, last: i64) -> String {

@@ -182,14 +182,18 @@ fn make(parent: &Path, name: &str) -> Result<TempDir, RestoreError> {
 
 enum Lock {
     Held(File),
+    /// Somebody else holds it, or it went away.
     Busy,
+    /// Nobody can say.
     Unsupported,
 }
 
 /// Locks a directory until the file is dropped (`flock`). Network file systems may not be able to.
 fn try_lock(directory: &Path) -> Lock {
-    let Ok(opened) = File::open(directory) else {
-        return Lock::Busy;
+    let opened = match File::open(directory) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Lock::Busy,
+        Err(_) => return Lock::Unsupported,
     };
     match opened.try_lock() {
         Ok(()) => Lock::Held(opened),

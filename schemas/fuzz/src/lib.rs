@@ -5,23 +5,27 @@
 //! hash or a checksum stands before a parser, the bytes are tried as they are and once more with the hash made right,
 //! because a fuzzer cannot guess it and whoever forges an object can compute it.
 
+mod identity;
+
 use std::io::Write as _;
 
 use bytes::Bytes;
 use revkeep_schemas::{
     FormatError, Revision, RowSource as _,
     boltdb::{DbFile, check_trailer},
-    envelope::{Envelope, Identity, Kind, open, open_any, seal},
+    envelope::{Envelope, Kind, open, open_any, seal},
     kv::{KeyValue, key_of},
     manifest::{
         BaseManifest, ChunkHash, GapRecord, Head, TimelineRecord, VaultFormat, decode_chunk,
     },
     member::{snap::Snap, v2store, wal::WalReader},
-    names::{ClusterName, TimelineId, Uid, VaultId},
+    names::{ClusterName, TimelineId, Uid},
     row::{EncodedRows, RowKey},
     segment::{Frame, SegmentFooter, SegmentIndex, SegmentReader},
 };
 use sha2::{Digest as _, Sha256};
+
+use identity::identity;
 
 /// Encoded rows: what is accepted is written back byte for byte.
 pub fn rows(data: &[u8]) {
@@ -148,19 +152,6 @@ pub fn snap(data: &[u8]) {
         }
     }
     let _ = v2store::members(data);
-}
-
-fn identity(kind: Kind, name: &str) -> Identity {
-    Identity {
-        kind,
-        vault: VaultId([7; 16]),
-        cluster: Some(ClusterName::new("prod").unwrap()),
-        timeline: Some(TimelineId(1)),
-        first: Revision(2),
-        last: Revision(9),
-        level: 0,
-        name: name.to_owned(),
-    }
 }
 
 /// A segment: as it is; as an index of its own under a right footer; and as one frame with a right hash.

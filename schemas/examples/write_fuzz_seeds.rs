@@ -1,10 +1,16 @@
-//! Derives the seeds of Revkeep's own formats from what a real server left; `fuzz/make-seeds` runs it.
+//! Derives the seeds of Revkeep's own formats from what a real server left: `write_fuzz_seeds FOLDER`, with its
+//! `snapshot.db`. `fuzz/make-seeds` runs it.
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test panics where it fails, and the lints of test functions leave the functions around them out"
+    reason = "a tool of development: it panics where it fails"
 )]
+
+#[path = "../fuzz/src/identity.rs"]
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
+mod identity;
 
 use std::{env, fs, path::Path};
 
@@ -12,7 +18,7 @@ use revkeep_schemas::{
     Revision, RowBuf, RowSource as _,
     boltdb::DbFile,
     digest::RowDigest,
-    envelope::{Identity, Kind, seal},
+    envelope::{Kind, seal},
     manifest::{
         BaseManifest, Checkpoint, ChunkHash, ChunkRef, GapRecord, SmallBucket, SourceIdentity,
         TimelineRecord, encode_chunk,
@@ -20,6 +26,8 @@ use revkeep_schemas::{
     names::{ClusterName, TimelineId, Uid, VaultId},
     segment::{SegmentOrigin, SegmentWriter},
 };
+
+use identity::identity;
 
 fn read_rows(db: &DbFile) -> Vec<RowBuf> {
     let mut source = db.rows().unwrap();
@@ -48,19 +56,6 @@ fn buckets(db: &DbFile) -> Vec<SmallBucket> {
     buckets
 }
 
-fn identity(kind: Kind, name: &str) -> Identity {
-    Identity {
-        kind,
-        vault: VaultId([7; 16]),
-        cluster: Some(ClusterName::new("prod").unwrap()),
-        timeline: Some(TimelineId(1)),
-        first: Revision(2),
-        last: Revision(9),
-        level: 0,
-        name: name.to_owned(),
-    }
-}
-
 fn segment(rows: &[RowBuf]) -> Vec<u8> {
     let mut writer = SegmentWriter::new(
         SegmentOrigin {
@@ -85,10 +80,8 @@ fn segment(rows: &[RowBuf]) -> Vec<u8> {
     writer.finish().unwrap().bytes.to_vec()
 }
 
-#[test]
-#[ignore = "writes fuzz/seeds from the server's files that REVKEEP_SEED_SOURCE names"]
-fn write_the_seeds() {
-    let source = env::var("REVKEEP_SEED_SOURCE").unwrap();
+fn main() {
+    let source = env::args().nth(1).expect("a folder with snapshot.db");
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     let put = |target: &str, name: &str, bytes: &[u8]| {
         assert!(
