@@ -4,3 +4,7 @@
 //! Promises: what was acknowledged is on the disks of a majority; revisions, versions and HashKV are those that etcd would
 //! have given. Never: depends on the vault, the agent or the restore; they meet over etcd's API.
 //! Read next: `mvcc` for what a revision is, `raft` for how members agree, `server` for how a member is put together.
+
+pub mod error;
+
+pub use error::{Result, StoreError};
