@@ -6,5 +6,8 @@
 //! Read next: `mvcc` for what a revision is, `raft` for how members agree, `server` for how a member is put together.
 
 pub mod error;
+pub mod http;
+pub mod rpc;
+pub mod server;
 
 pub use error::{Result, StoreError};

@@ -1,0 +1,3 @@
+//! etcd's v3 API over gRPC (etcd, `server/etcdserver/api/v3rpc`).
+
+pub mod validate;
