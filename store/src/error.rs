@@ -324,7 +324,7 @@ impl StoreError {
             | Self::InvalidDowngradeTargetVersion => Code::InvalidArgument,
 
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
-            Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
+            Self::NoSpace => Code::ResourceExhausted,
             Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
             Self::WatchCanceled | Self::Canceled => Code::Cancelled,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
@@ -335,7 +335,6 @@ impl StoreError {
             Self::LeaseExists
             | Self::MemberExists
             | Self::PeerUrlExists
-            | Self::MemberNotEnoughStarted
             | Self::MemberNotLearner
             | Self::LearnerNotReady
             | Self::TooManyLearners
@@ -366,8 +365,11 @@ impl StoreError {
             | Self::Unhealthy
             | Self::ClusterVersionUnavailable => Code::Unavailable,
 
-            // What etcd's table does not list reaches clients as Unknown with its text.
+            // What etcd's table does not list reaches clients as Unknown with its text. For the last two the table names
+            // the client's side of the error, which is no gRPC status, with the same effect (etcd, `v3rpc/util.go`).
             Self::NotPrimary
+            | Self::TooManyRequests
+            | Self::MemberNotEnoughStarted
             | Self::TimeoutLeaderTransfer
             | Self::UnknownMethod
             | Self::Config(_)

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn retentions_are_read_as_etcd_reads_them() {
         let read = |mode, retention| AutoCompaction::parse(mode, retention).unwrap();
-        let hours = |hours| Some(AutoCompaction::Periodic(Duration::from_secs(3600 * hours)));
+        let hours = |hours: u64| Some(AutoCompaction::Periodic(Duration::from_secs(3600 * hours)));
         assert_eq!(read("periodic", "0"), None);
         assert_eq!(read("periodic", "2"), hours(2));
         assert_eq!(read("periodic", "60m"), hours(1));
