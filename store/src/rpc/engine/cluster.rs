@@ -1,0 +1,114 @@
+//! The members of the cluster.
+
+use std::collections::BTreeSet;
+
+use revkeep_schemas::etcd_api::etcdserverpb as api;
+
+use super::{Caller, Engine};
+use crate::error::{Result, StoreError};
+use crate::server::ServerUrl;
+
+impl Engine {
+    /// Adds a member, as a voter or a learner.
+    pub async fn member_add(
+        &self,
+        caller: Caller,
+        request: api::MemberAddRequest,
+    ) -> Result<api::MemberAddResponse> {
+        let urls = peer_urls(&request.peer_ur_ls)?;
+        self.check_admin(caller.as_ref())?;
+        let id = self.raft.add_member(urls.clone(), request.is_learner).await?;
+        Ok(api::MemberAddResponse {
+            header: Some(self.header_without_revision()),
+            member: Some(api::Member {
+                id,
+                peer_ur_ls: urls,
+                is_learner: request.is_learner,
+                ..api::Member::default()
+            }),
+            members: self.members(),
+        })
+    }
+
+    /// Removes a member for good.
+    pub async fn member_remove(
+        &self,
+        caller: Caller,
+        request: api::MemberRemoveRequest,
+    ) -> Result<api::MemberRemoveResponse> {
+        self.check_admin(caller.as_ref())?;
+        self.raft.remove_member(request.id).await?;
+        Ok(api::MemberRemoveResponse {
+            header: Some(self.header_without_revision()),
+            members: self.members(),
+        })
+    }
+
+    /// Changes where a member's peers find it.
+    pub async fn member_update(
+        &self,
+        caller: Caller,
+        request: api::MemberUpdateRequest,
+    ) -> Result<api::MemberUpdateResponse> {
+        self.check_admin(caller.as_ref())?;
+        self.raft
+            .update_member(request.id, request.peer_ur_ls)
+            .await?;
+        Ok(api::MemberUpdateResponse {
+            header: Some(self.header_without_revision()),
+            members: self.members(),
+        })
+    }
+
+    /// Makes a learner a voter.
+    pub async fn member_promote(
+        &self,
+        caller: Caller,
+        request: api::MemberPromoteRequest,
+    ) -> Result<api::MemberPromoteResponse> {
+        self.check_admin(caller.as_ref())?;
+        self.raft.promote_member(request.id).await?;
+        Ok(api::MemberPromoteResponse {
+            header: Some(self.header_without_revision()),
+            members: self.members(),
+        })
+    }
+
+    /// Lists the members.
+    pub async fn member_list(
+        &self,
+        caller: Caller,
+        request: api::MemberListRequest,
+    ) -> Result<api::MemberListResponse> {
+        if request.linearizable {
+            self.raft.read_index().await?;
+        }
+        self.shared.auth.check_any(caller.as_ref())?;
+        Ok(api::MemberListResponse {
+            header: Some(self.header_without_revision()),
+            members: self.members(),
+        })
+    }
+
+    fn members(&self) -> Vec<api::Member> {
+        self.shared
+            .members
+            .list()
+            .into_iter()
+            .map(Into::into)
+            .collect()
+    }
+}
+
+/// Peer URLs as a member is known by them: valid, sorted.
+fn peer_urls(urls: &[String]) -> Result<Vec<String>> {
+    let urls: BTreeSet<ServerUrl> = urls
+        .iter()
+        .map(|url| url.parse())
+        .collect::<Result<_>>()
+        .map_err(|_| StoreError::MemberBadUrls)?;
+    if urls.is_empty() {
+        return Err(StoreError::MemberBadUrls);
+    }
+    Ok(urls.iter().map(ToString::to_string).collect())
+}

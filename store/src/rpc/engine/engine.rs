@@ -1,0 +1,120 @@
+//! The engine itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use revkeep_schemas::store_api::proposal::Command;
+use tokio::sync::watch;
+
+use crate::apply::quota::Quota;
+use crate::apply::{Propose, Response, Shared};
+use crate::auth::AuthInfo;
+use crate::error::{Result, StoreError};
+use crate::executor::Executor;
+use crate::raft::{Leadership, RaftHandle};
+
+/// Who sent a request: `None` where nobody is known, because authentication is off or no credentials came.
+pub type Caller = Option<AuthInfo>;
+
+/// How requests are carried out.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// This cluster.
+    pub cluster_id: u64,
+    /// This member.
+    pub member_id: u64,
+    /// The most bytes of one request.
+    pub max_request_bytes: usize,
+    /// The most operations of one transaction.
+    pub max_txn_ops: usize,
+    /// How large the database may grow.
+    pub quota: Quota,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long a follower waits for a leader before it stands for election.
+    pub election_timeout: Duration,
+    /// Where reads of many rows happen.
+    pub executor: Executor,
+}
+
+/// Carries requests out. Shared by all services of a member.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) options: EngineOptions,
+    pub(super) shared: Shared,
+    pub(super) raft: RaftHandle,
+    pub(super) leadership: watch::Receiver<Leadership>,
+}
+
+impl Engine {
+    /// An engine over a running member.
+    pub fn new(options: EngineOptions, shared: Shared, raft: RaftHandle) -> Arc<Self> {
+        Arc::new(Self {
+            leadership: raft.leadership(),
+            options,
+            shared,
+            raft,
+        })
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// The state that requests read.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Consensus.
+    pub fn raft(&self) -> &RaftHandle {
+        &self.raft
+    }
+
+    /// Who leads, now.
+    pub fn leadership(&self) -> Leadership {
+        *self.leadership.borrow()
+    }
+
+    /// Who leads, and every change of it.
+    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Whether this member has no vote.
+    pub fn is_learner(&self) -> bool {
+        self.shared
+            .members
+            .get(self.options.member_id)
+            .is_some_and(|member| member.is_learner)
+    }
+
+    /// Refuses what needs a leader while none is known (`hasleader`).
+    pub fn require_leader(&self) -> Result<()> {
+        match self.leadership().leader {
+            Some(_) => Ok(()),
+            None => Err(StoreError::NoLeader),
+        }
+    }
+
+    /// Proposes a command and waits until this member has applied it.
+    pub(super) async fn propose(&self, command: Command, caller: Caller) -> Result<Response> {
+        let AuthInfo { user, revision } = caller.unwrap_or_default();
+        self.raft.propose(command, user, revision).await
+    }
+}
+
+/// Commands of the store's own.
+#[async_trait::async_trait]
+impl Propose for Engine {
+    async fn propose(&self, command: Command) -> Result<Response> {
+        let internal = self.shared.auth.internal();
+        Self::propose(self, command, Some(internal)).await
+    }
+}
+
+/// An outcome of another kind than the command's: a fault of the store.
+pub(super) fn mismatch(outcome: &Response) -> StoreError {
+    StoreError::internal(format!("the command came to something else: {outcome:?}"))
+}
