@@ -10,7 +10,9 @@ pub mod base;
 pub mod capture;
 pub mod command;
 mod error;
-mod head;
+pub mod gap;
+pub mod head;
+pub mod lease;
 mod lineage;
 mod run;
 mod schedule;
@@ -20,7 +22,6 @@ pub mod source;
 mod target;
 
 pub use error::AgentError;
-pub use head::HeadKeeper;
 pub use run::{Route, RunOptions, run, snapshot};
 pub use schedule::Schedule;
 pub use target::Target;

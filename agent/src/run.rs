@@ -12,14 +12,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::AgentError;
 use crate::base::{Driver, clean, take, write};
-use crate::capture::Capture;
 use crate::capture::batch::{Batcher, Limits};
+use crate::capture::{Capture, Wires};
+use crate::gap::gaps;
 use crate::head::HeadKeeper;
+use crate::lease::Leases;
 use crate::lineage::{connect_first, not_behind, timeline_for};
 use crate::schedule::Schedule;
 use crate::ship::{Facts, Shipper, bounded};
 use crate::source::{Connection, Member};
 use crate::target::{Target, open_cluster};
+
+/// How long the last head may take.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where from and where to.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub struct RunOptions {
     pub queue_bytes: usize,
     /// When bases are taken.
     pub schedule: Option<Schedule>,
+    /// How many revisions capture may be behind before it takes a base instead of watching them.
+    pub catch_up_limit: i64,
     /// How long a stop may take.
     pub grace: Duration,
 }
@@ -102,23 +109,26 @@ pub async fn run(
         cursor = cursor.map(|cursor| cursor.0),
         "capture starts"
     );
-    let base = previous
-        .as_ref()
-        .map_or(Revision::ZERO, |base| base.revision);
-    let compact = previous
-        .as_ref()
-        .map_or(Revision::ZERO, |base| base.compact_revision);
-    let head = Arc::new(HeadKeeper::new(
-        target.clone(),
-        base,
-        cursor.unwrap_or_default(),
-    ));
+    let (base, compact) = previous.as_ref().map_or_else(Default::default, |base| {
+        (base.revision, base.compact_revision)
+    });
+    let head = Arc::new(HeadKeeper::new(base, compact, cursor));
+    let leases = Arc::new(Leases::default());
+    if let Some(base) = &previous {
+        leases.learn(&base.buckets);
+    }
     let member = watch::Sender::new(None);
     let (queue, batches) = bounded(options.queue_bytes);
     let (jobs, incoming) = mpsc::channel(4);
+    let (gaps, recorder) = gaps(target.clone(), Arc::clone(&head));
+    // What serves the others ends after them.
+    let done = CancellationToken::new();
+    let heading = tokio::spawn(head.writer(target.clone()).run(done.clone()));
+    let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
+    let recording = tokio::spawn(recorder.run());
     let shipping = Shipper {
         target: target.clone(),
-        facts: Facts::new(member.subscribe(), compact),
+        facts: Facts::new(member.subscribe(), Arc::clone(&leases), compact),
         head: Arc::clone(&head),
     }
     .start(batches);
@@ -127,29 +137,40 @@ pub async fn run(
         target: target.clone(),
         spool: spool.path().to_path_buf(),
         schedule: options.schedule,
-        head,
+        head: Arc::clone(&head),
+        gaps: gaps.clone(),
+        leases: Arc::clone(&leases),
         previous,
     };
-    let mut basing = tokio::spawn(driver.run(incoming, stop.clone()));
-    let capture = Capture::new(
-        route.connection,
+    let basing = tokio::spawn(driver.run(incoming, stop.clone()));
+    let wires = Wires {
+        connection: route.connection,
         target,
-        spool.path().to_path_buf(),
-        Batcher::new(options.limits),
+        spool: spool.path().to_path_buf(),
         queue,
         jobs,
+        gaps,
+        leases,
+        head,
         member,
-        cursor,
-    );
+        catch_up_limit: options.catch_up_limit,
+    };
+    let capture = Capture::new(wires, Batcher::new(options.limits), cursor);
     let captured = Box::pin(capture.run(stop.clone())).await;
     stop.cancel();
+    let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
     let finishing = async {
         shipping.finished().await?;
-        (&mut basing)
-            .await
-            .map_err(|error| AgentError::Internal(format!("the base task: {error}")))
+        basing.await.map_err(died("base"))?;
+        recording.await.map_err(died("gap"))
     };
     let finished = tokio::time::timeout(options.grace, finishing).await;
+    done.cancel();
+    leasing.await.map_err(died("lease"))?;
+    // The head is a hint: where the store is away it is not waited for.
+    if let Ok(ended) = tokio::time::timeout(HEAD_PATIENCE, heading).await {
+        ended.map_err(died("head"))?;
+    }
     captured?;
     finished.map_err(|_| {
         AgentError::Internal(

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Taken, take, write};
 use crate::AgentError;
 use crate::backoff::Backoff;
+use crate::gap::Gaps;
 use crate::head::HeadKeeper;
+use crate::lease::Leases;
 use crate::lineage::connect_any;
 use crate::schedule::Schedule;
 use crate::source::Connection;
@@ -25,8 +27,9 @@ use crate::target::Target;
 pub struct Job {
     /// A snapshot that capture has taken already. When writing it fails, another one is taken.
     pub taken: Option<Taken>,
-    /// The revisions that no segment covers, for the base to cover; what lies below its compact revision is a gap.
-    pub heals: Option<(Revision, Revision)>,
+    /// The first revision that no segment covers and no gap, where the base heals a hole: the base must reach back to it,
+    /// or what lies between is lost as well.
+    pub heals: Option<Revision>,
 }
 
 /// The task's parts.
@@ -42,6 +45,10 @@ pub struct Driver {
     pub schedule: Option<Schedule>,
     /// Told of every base.
     pub head: Arc<HeadKeeper>,
+    /// Told of what a base does not heal.
+    pub gaps: Gaps,
+    /// Told of every base's leases.
+    pub leases: Arc<Leases>,
     /// The newest base that is known, whose chunks need not go up again.
     pub previous: Option<Arc<BaseManifest>>,
 }
@@ -84,6 +91,13 @@ impl Driver {
             let (member, _) = connect_any(&self.connection, &self.target).await?;
             take(&member, &self.spool).await?
         };
+        // A snapshot that had to be taken again may reach less far back; see `gap`.
+        if let Some(first) = job.heals {
+            let compact = taken.position.compact_revision;
+            self.gaps.lost(first, compact.previous()).await;
+            job.heals = Some(first.max(compact));
+        }
+        self.gaps.recorded().await;
         let manifest = write(&self.target, &taken, self.previous.as_deref()).await?;
         let (revision, compact) = (manifest.revision, manifest.compact_revision);
         tracing::info!(
@@ -95,19 +109,9 @@ impl Driver {
             chunks = manifest.chunks.len(),
             "base is durable"
         );
+        self.leases.learn(&manifest.buckets);
         self.previous = Some(Arc::new(manifest));
-        self.head.base(revision, compact).await;
-        if let Some((first, last)) = job.heals {
-            let last = last.min(compact.previous());
-            if first <= last {
-                self.target
-                    .timeline
-                    .put_gap(first, last, "compacted before it was captured")
-                    .await?;
-                tracing::warn!(%first, %last, "revisions were lost: the source compacted them before they were captured");
-            }
-            job.heals = None;
-        }
+        self.head.base(revision, compact);
         Ok(())
     }
 }

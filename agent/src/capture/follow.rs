@@ -1,6 +1,7 @@
 //! The watch, kept alive: connects, watches from the revision after the last, joins, batches, and starts again.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -12,15 +13,15 @@ use super::batch::{Batch, Batcher};
 use super::joiner::{Fault, Joiner, Transaction};
 use crate::AgentError;
 use crate::backoff::Backoff;
-use crate::base::{Job, take};
+use crate::base::{Job, Position, take};
+use crate::gap::Gaps;
+use crate::head::HeadKeeper;
+use crate::lease::Leases;
 use crate::lineage::{not_behind, same_cluster};
 use crate::ship::{Full, QueueSender};
 use crate::source::{Connection, Member, Message};
 use crate::target::Target;
 
-/// Further behind than this a snapshot is cheaper for the source than a watch: it reads its whole backlog again and
-/// again while a watcher catches up.
-const FAR_BEHIND: i64 = 100_000;
 /// The longest wait between two connects.
 const RETRY_LIMIT: Duration = Duration::from_secs(15);
 
@@ -33,25 +34,40 @@ pub enum Ended {
     QueueFull,
 }
 
-/// The capture task.
+/// The wires of the capture task.
 #[derive(Debug)]
-pub struct Capture {
+pub struct Wires {
     /// How to reach the source.
     pub connection: Connection,
     /// What it is captured into.
     pub target: Target,
     /// Where snapshots are spooled.
     pub spool: PathBuf,
-    /// Gathers what is not sealed yet.
-    pub batcher: Batcher,
     /// The way to the vault.
     pub queue: QueueSender,
     /// The way to the base task.
     pub jobs: mpsc::Sender<Job>,
+    /// Told of what is lost.
+    pub gaps: Gaps,
+    /// Told of the leases that rows name.
+    pub leases: Arc<Leases>,
+    /// Told where the source stands.
+    pub head: Arc<HeadKeeper>,
     /// Where others find the member that is watched.
     pub member: watch::Sender<Option<Member>>,
+    /// Further behind than so many revisions a snapshot is cheaper for the source than a watch: it reads its whole backlog
+    /// again and again while a watcher catches up.
+    pub catch_up_limit: i64,
+}
+
+/// The capture task.
+#[derive(Debug)]
+pub struct Capture {
+    wires: Wires,
+    /// Gathers what is not sealed yet.
+    batcher: Batcher,
     /// The last revision that was captured; `None` before the first base.
-    pub last: Option<Revision>,
+    last: Option<Revision>,
     state: State,
 }
 
@@ -61,6 +77,8 @@ struct State {
     endpoint: usize,
     /// The source lost what comes next: only a base helps.
     needs_base: bool,
+    /// Up to where what follows the last revision was told to be lost already.
+    lost: Option<Revision>,
     /// The last good revision when events were missing for the first time.
     jumped_at: Option<Revision>,
     /// A batch that found no room.
@@ -69,29 +87,11 @@ struct State {
 
 impl Capture {
     /// A capture that continues after `last`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is one wire of the task, named at its field"
-    )]
     #[must_use]
-    pub fn new(
-        connection: Connection,
-        target: Target,
-        spool: PathBuf,
-        batcher: Batcher,
-        queue: QueueSender,
-        jobs: mpsc::Sender<Job>,
-        member: watch::Sender<Option<Member>>,
-        last: Option<Revision>,
-    ) -> Self {
+    pub fn new(wires: Wires, batcher: Batcher, last: Option<Revision>) -> Self {
         Self {
-            connection,
-            target,
-            spool,
+            wires,
             batcher,
-            queue,
-            jobs,
-            member,
             last,
             state: State::default(),
         }
@@ -108,7 +108,7 @@ impl Capture {
             let ended = Box::pin(self.follow(&stop)).await;
             if !matches!(ended, Ok(Ended::Stopped)) {
                 // After a stop the last batch's facts are still asked of this member.
-                self.member.send_replace(None);
+                self.wires.member.send_replace(None);
             }
             if self.last != before {
                 backoff.reset();
@@ -117,7 +117,7 @@ impl Capture {
                 Ok(Ended::Stopped) => break,
                 Ok(Ended::QueueFull) => {
                     tracing::error!(
-                        "the vault is too slow or away: capture pauses, and relies on the source's history"
+                        "the vault is too slow or away, and the queue is full: capture pauses, and relies on the source's history"
                     );
                     tokio::select! {
                         () = stop.cancelled() => break,
@@ -149,7 +149,7 @@ impl Capture {
         };
         let (member, last) = prepared;
         let mut watch = member.watch_all(last.next()).await?;
-        self.member.send_replace(Some(member));
+        self.wires.member.send_replace(Some(member));
         let mut joiner = Joiner::new(last);
         loop {
             let message = tokio::select! {
@@ -166,7 +166,7 @@ impl Capture {
             match self.take_in(&mut joiner, message) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Ended::QueueFull),
-                Err(error) => return Err(self.judge(error)),
+                Err(error) => return Err(self.judge(error).await),
             }
         }
     }
@@ -174,12 +174,13 @@ impl Capture {
     /// Connects, and takes a base first where that is needed. Gives the revision to watch after.
     async fn prepare(&mut self) -> Result<(Member, Revision), AgentError> {
         let endpoint = self.next_endpoint()?;
-        let (member, identity) = Member::connect(&self.connection, &endpoint).await?;
-        same_cluster(&self.target, &identity)?;
+        let (member, identity) = Member::connect(&self.wires.connection, &endpoint).await?;
+        same_cluster(&self.wires.target, &identity)?;
         let current = member.current_revision().await?;
+        self.wires.head.source_at(current);
         if let Some(last) = self.last {
-            not_behind(&self.target, last, current)?;
-            if current.0.saturating_sub(last.0) > FAR_BEHIND {
+            not_behind(&self.wires.target, last, current)?;
+            if current.0.saturating_sub(last.0) > self.wires.catch_up_limit {
                 tracing::info!(%last, %current, "far behind: a base is taken instead of a long watch");
                 self.state.needs_base = true;
             }
@@ -194,8 +195,14 @@ impl Capture {
 
     /// Takes a snapshot; the base is written beside capture, which goes on after the snapshot's revision.
     async fn rebase(&mut self, member: &Member) -> Result<Revision, AgentError> {
-        let taken = take(member, &self.spool).await?;
-        let revision = taken.position.revision;
+        // First what may wait for the vault, so that the source does not compact between the snapshot and the next watch.
+        self.hand_over().await;
+        let taken = take(member, &self.wires.spool).await?;
+        let Position {
+            revision,
+            compact_revision,
+            ..
+        } = taken.position;
         if let Some(last) = self.last
             && revision < last
         {
@@ -206,22 +213,29 @@ impl Capture {
                 ),
             });
         }
-        self.hand_over().await;
-        let heals = self
-            .last
-            .filter(|last| *last < revision)
-            .map(|last| (last.next(), revision));
+        self.lost_below(compact_revision).await;
         let job = Job {
             taken: Some(taken),
-            heals,
+            heals: self.last.map(|last| last.next().max(compact_revision)),
         };
-        if self.jobs.send(job).await.is_err() {
+        if self.wires.jobs.send(job).await.is_err() {
             return Err(AgentError::Internal("the base task has ended".to_owned()));
         }
         self.last = Some(revision);
+        self.state.lost = None;
         self.state.needs_base = false;
         self.state.jumped_at = None;
         Ok(revision)
+    }
+
+    /// The source is compacted at `compact`: tells what is lost by that and was not told yet; see [`crate::gap`].
+    async fn lost_below(&mut self, compact: Revision) {
+        let Some(last) = self.last else { return };
+        let first = self.state.lost.unwrap_or(last).max(last).next();
+        if first < compact {
+            self.wires.gaps.lost(first, compact.previous()).await;
+            self.state.lost = Some(compact.previous());
+        }
     }
 
     /// Takes in one message; false when the queue is full.
@@ -252,6 +266,8 @@ impl Capture {
 
     fn add(&mut self, transaction: Transaction) -> Result<(), ()> {
         self.last = Some(transaction.revision);
+        self.wires.leases.saw(&transaction);
+        self.wires.head.source_at(transaction.revision);
         let sealed = self
             .batcher
             .push(transaction, Utc::now().timestamp_millis());
@@ -260,15 +276,20 @@ impl Capture {
 
     fn offer(&mut self, batch: Option<Batch>) -> Result<(), ()> {
         let Some(batch) = batch else { return Ok(()) };
-        self.queue.offer(batch).map_err(|Full(batch)| {
+        self.wires.queue.offer(batch).map_err(|Full(batch)| {
             self.state.stuck = Some(batch);
         })
     }
 
     /// Decides what an error means for the next watch.
-    fn judge(&mut self, error: AgentError) -> AgentError {
+    async fn judge(&mut self, error: AgentError) -> AgentError {
         match &error {
-            AgentError::Compacted { .. } => self.state.needs_base = true,
+            AgentError::Compacted {
+                compact_revision, ..
+            } => {
+                self.state.needs_base = true;
+                self.lost_below(*compact_revision).await;
+            }
             AgentError::Fault(Fault::Jump { .. }) => {
                 // Once may be a fault of one stream; twice at the same place, and the source has no more to give.
                 self.state.needs_base = self.state.jumped_at == self.last;
@@ -281,20 +302,20 @@ impl Capture {
 
     async fn wait_for_room(&mut self) {
         if let Some(batch) = self.state.stuck.clone() {
-            self.queue.push(batch).await;
+            self.wires.queue.push(batch).await;
             self.state.stuck = None;
         }
     }
 
     async fn hand_over(&mut self) {
         self.wait_for_room().await;
-        if let Some(batch) = self.batcher.seal() {
-            self.queue.push(batch).await;
-        }
+        // Kept until it is taken: this may be left half way.
+        self.state.stuck = self.batcher.seal();
+        self.wait_for_room().await;
     }
 
     fn next_endpoint(&mut self) -> Result<String, AgentError> {
-        let endpoints = &self.connection.endpoints;
+        let endpoints = &self.wires.connection.endpoints;
         let count = endpoints.len().max(1);
         let endpoint = endpoints.get(self.state.endpoint % count).cloned();
         self.state.endpoint = (self.state.endpoint + 1) % count;

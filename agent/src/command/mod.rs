@@ -96,6 +96,15 @@ struct RunArguments {
     /// Changes that may wait in memory while the vault is away.
     #[arg(long, env = "REVKEEP_QUEUE_BYTES", default_value = "128MiB", value_parser = size::parse)]
     queue_bytes: usize,
+    /// Further behind than so many revisions, a base is taken instead of watching them all: a long catch-up is a load on
+    /// the source.
+    #[arg(
+        long,
+        env = "REVKEEP_CATCH_UP_LIMIT",
+        default_value_t = 100_000,
+        value_name = "REVISIONS"
+    )]
+    catch_up_limit: i64,
     /// How long a stop may take to store what is held.
     #[arg(long, env = "REVKEEP_GRACE", default_value = "25s", value_parser = humantime::parse_duration)]
     grace: Duration,
@@ -115,6 +124,7 @@ impl RunArguments {
             },
             queue_bytes: self.queue_bytes,
             schedule: Some(self.snapshot_schedule.clone()),
+            catch_up_limit: self.catch_up_limit.max(1),
             grace: self.grace,
         })
     }

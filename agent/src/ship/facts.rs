@@ -1,7 +1,7 @@
 //! What the watch does not tell and a segment carries beside its rows: granted TTLs, and the source's compact revision.
 //! Best effort: a member that does not answer costs facts, never rows.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use revkeep_schemas::Revision;
@@ -9,13 +9,11 @@ use revkeep_schemas::segment::{CompactionMark, LeaseFact};
 use tokio::sync::watch;
 
 use crate::capture::batch::Batch;
+use crate::lease::Leases;
 use crate::source::Member;
 
-/// How many lease ids are remembered as stored already. Past it they are forgotten and asked for again.
-const KNOWN_LEASES: usize = 100_000;
-/// How many leases are asked for in one segment, and how long that may take in all.
-const ASKED_AT_ONCE: usize = 2_000;
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a segment waits for the compact revision.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The least time between two looks at the compact revision.
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -32,7 +30,7 @@ pub struct SegmentFacts {
 #[derive(Debug)]
 pub struct Facts {
     member: watch::Receiver<Option<Member>>,
-    known: HashSet<i64>,
+    leases: Arc<Leases>,
     compact_revision: Revision,
     compaction_asked: Option<Instant>,
 }
@@ -40,10 +38,14 @@ pub struct Facts {
 impl Facts {
     /// Starts with nothing known but the compact revision of the newest base.
     #[must_use]
-    pub fn new(member: watch::Receiver<Option<Member>>, compact_revision: Revision) -> Self {
+    pub fn new(
+        member: watch::Receiver<Option<Member>>,
+        leases: Arc<Leases>,
+        compact_revision: Revision,
+    ) -> Self {
         Self {
             member,
-            known: HashSet::new(),
+            leases,
             compact_revision,
             compaction_asked: None,
         }
@@ -51,52 +53,23 @@ impl Facts {
 
     /// The facts to store beside the batch.
     pub async fn gather(&mut self, batch: &Batch) -> SegmentFacts {
-        let Some(member) = self.member.borrow().clone() else {
-            return SegmentFacts::default();
+        let member = self.member.borrow().clone();
+        let leases = self.leases.facts(batch.last, member.is_some()).await;
+        let Some(member) = member else {
+            return SegmentFacts {
+                leases,
+                compaction: None,
+            };
         };
-        let mut facts = SegmentFacts::default();
-        let gathering = async {
-            facts.compaction = self.compaction(&member).await;
-            for (id, first_seen) in self.new_leases(batch) {
-                match member.granted_ttl(id).await {
-                    Ok(Some(granted_ttl_s)) => facts.leases.push(LeaseFact {
-                        id,
-                        granted_ttl_s,
-                        first_seen,
-                    }),
-                    Ok(None) => {} // Expired or revoked already: nothing to restore.
-                    Err(error) => {
-                        tracing::debug!(%error, lease = id, "a lease was not resolved");
-                        break;
-                    }
-                }
-                self.known.insert(id);
-            }
-        };
-        if tokio::time::timeout(PATIENCE, gathering).await.is_err() {
-            tracing::debug!("the source was too slow to resolve all leases of a segment");
+        let asking = self.compaction(&member);
+        let compaction = tokio::time::timeout(PATIENCE, asking).await;
+        SegmentFacts {
+            leases,
+            compaction: compaction.unwrap_or_else(|_| {
+                tracing::debug!("the source was too slow to tell its compact revision");
+                None
+            }),
         }
-        facts
-    }
-
-    fn new_leases(&mut self, batch: &Batch) -> Vec<(i64, Revision)> {
-        if self.known.len() > KNOWN_LEASES {
-            self.known.clear();
-        }
-        let mut seen = HashSet::new();
-        batch
-            .transactions
-            .iter()
-            .flat_map(|stamped| {
-                let transaction = &stamped.transaction;
-                transaction
-                    .leases
-                    .iter()
-                    .map(|id| (*id, transaction.revision))
-            })
-            .filter(|(id, _)| !self.known.contains(id) && seen.insert(*id))
-            .take(ASKED_AT_ONCE)
-            .collect()
     }
 
     async fn compaction(&mut self, member: &Member) -> Option<CompactionMark> {

@@ -86,7 +86,7 @@ async fn upload_all(target: Target, head: Arc<HeadKeeper>, mut incoming: mpsc::R
     while let Some((segment, share)) = incoming.recv().await {
         upload(&target, &segment, &mut backoff).await;
         drop(share);
-        head.durable(segment.last).await;
+        head.segment(segment.first, segment.last);
     }
 }
 

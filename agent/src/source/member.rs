@@ -139,6 +139,13 @@ impl Member {
         Ok((response.granted_ttl() > 0).then(|| response.granted_ttl()))
     }
 
+    /// The ids of all leases that live.
+    pub async fn leases(&self) -> Result<Vec<i64>, AgentError> {
+        let mut client = self.client.lease_client();
+        let response = self.ask("leases", client.leases()).await?;
+        Ok(response.leases().iter().map(|lease| lease.id()).collect())
+    }
+
     /// The source's compact revision, if it is above `known`, with the revision at which the source stood then.
     ///
     /// A range at the known revision costs nothing and fails once that revision is compacted; only then a watch below

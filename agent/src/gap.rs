@@ -1,0 +1,109 @@
+//! Revisions that were lost: recorded in the vault as soon as that is certain, by a task of its own.
+//!
+//! What is exact, and when it is known. Capture has every revision up to L. A source that is compacted at C gives no
+//! revision below C any more, to nobody and never again, but it still has the history from C on: a base that is taken of
+//! it brings back C to its own revision R, whatever the watch missed. So
+//!
+//! - `[L+1, C-1]` is lost, and certainly so, at the moment at which the source says that it is compacted at C: when it
+//!   refuses the watch from L+1, which names C, or with a snapshot in which C stands. That is when it is recorded; the base
+//!   that heals the hole may take hours to upload.
+//! - `[C, R]` is not lost as long as a base with that history can still be stored. When the upload of it fails for good
+//!   and another snapshot must be taken, of a source that is compacted at C' by then, `[C, C'-1]` is lost as well and
+//!   recorded then. Segments that were captured after R do not change that: without the first snapshot's base nothing
+//!   leads to them below C'.
+//! - When the agent dies before the base is stored, the next one begins at what the vault holds, finds the source's compact
+//!   revision again, and records what is lost from there. Recorded ranges may overlap; readers take the union, and
+//!   whatever another agent has captured counts as covered all the same.
+//!
+//! A base waits until every gap that is known is recorded, so that a vault never shows a hole without its reason. Before
+//! the first base nothing is lost: coverage begins with its history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use revkeep_schemas::Revision;
+use tokio::sync::{mpsc, watch};
+
+use crate::backoff::Backoff;
+use crate::head::HeadKeeper;
+use crate::target::Target;
+
+/// The reason that stands in the vault.
+const REASON: &str = "compacted before it was captured";
+/// Gaps that wait for the store. Capture waits with the next one; it has no watch open then.
+const WAITING: usize = 16;
+/// The longest wait between two tries.
+const RETRY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where lost ranges are told. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gaps {
+    ranges: mpsc::Sender<(Revision, Revision)>,
+    open: Arc<watch::Sender<usize>>,
+}
+
+/// Records lost ranges.
+#[derive(Debug)]
+pub struct GapRecorder {
+    ranges: mpsc::Receiver<(Revision, Revision)>,
+    open: Arc<watch::Sender<usize>>,
+    target: Target,
+    head: Arc<HeadKeeper>,
+}
+
+/// Both ends.
+#[must_use]
+pub fn gaps(target: Target, head: Arc<HeadKeeper>) -> (Gaps, GapRecorder) {
+    let (sender, ranges) = mpsc::channel(WAITING);
+    let open = Arc::new(watch::Sender::new(0));
+    let gaps = Gaps {
+        ranges: sender,
+        open: Arc::clone(&open),
+    };
+    let recorder = GapRecorder {
+        ranges,
+        open,
+        target,
+        head,
+    };
+    (gaps, recorder)
+}
+
+impl Gaps {
+    /// `[first, last]` is lost. An empty range is no gap.
+    pub async fn lost(&self, first: Revision, last: Revision) {
+        if last < first {
+            return;
+        }
+        tracing::warn!(%first, %last, "revisions are lost: the source compacted them before they were captured");
+        // The recorder ends after everybody who could tell it of a gap; were it not so, the next start finds this one again.
+        if let Ok(room) = self.ranges.reserve().await {
+            self.open.send_modify(|open| *open += 1);
+            room.send((first, last));
+        }
+    }
+
+    /// Waits until every gap that was told is recorded.
+    pub async fn recorded(&self) {
+        // The sender is held by `self`, so this ends by the condition alone.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+}
+
+impl GapRecorder {
+    /// Runs until nobody is left who could tell of a gap.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::new(RETRY_LIMIT);
+        while let Some((first, last)) = self.ranges.recv().await {
+            while let Err(error) = self.target.timeline.put_gap(first, last, REASON).await {
+                let wait = backoff.step();
+                tracing::warn!(%error, %first, %last, ?wait, "the gap was not recorded, trying again");
+                tokio::time::sleep(wait).await;
+            }
+            backoff.reset();
+            tracing::info!(%first, %last, "the gap is recorded");
+            self.head.lost(first, last);
+            self.open.send_modify(|open| *open -= 1);
+        }
+    }
+}
