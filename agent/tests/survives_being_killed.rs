@@ -6,22 +6,20 @@
 //!
 //! `REVKEEP_KILLS` says how often the agent is killed (20 unless set); `REVKEEP_SEED` repeats the moments of a run.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod rows;
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
+use anyhow::{Context, Result, ensure};
 use etcd_client::{Client, DeleteOptions, Txn, TxnOp};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use revkeep_harness::product::{Agent, CLUSTER, VaultPlace};
+use revkeep_harness::product::{Agent, VaultPlace};
 use revkeep_harness::workload::Workload;
 use revkeep_harness::{Etcd, etcd_series};
-use revkeep_schemas::boltdb::DbFile;
-use revkeep_schemas::row::EncodedRows;
-use revkeep_schemas::{Revision, RowKey, RowSource};
-use revkeep_vault::{ClusterName, Coverage, ErrorKind, Piece, ReadOptions, Timeline, Vault};
+use revkeep_schemas::Revision;
+use revkeep_vault::Coverage;
+use rows::{Held, Rows, compare, rows_of_source, timeline};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,9 +40,6 @@ const FRUITFUL: usize = 4;
 const PROGRESS_WITHIN: Duration = Duration::from_secs(120);
 /// Leases of the workload that end by themselves have done so when nothing was written for so long.
 const QUIET: Duration = Duration::from_secs(3);
-
-/// Rows by their place in history.
-type Rows = BTreeMap<RowKey, Bytes>;
 
 fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -100,18 +95,6 @@ async fn start_writers(
     Ok(writers)
 }
 
-/// The timeline that the agents fill; `None` before there is one.
-async fn timeline(place: &VaultPlace) -> Result<Option<Timeline>> {
-    match Vault::open(&place.url).await {
-        Ok(vault) => {
-            let cluster = vault.cluster(&ClusterName::new(CLUSTER)?);
-            Ok(cluster.newest_timeline().await?)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// How far the vault reaches from its newest base.
 async fn reached(place: &VaultPlace) -> Result<Option<Revision>> {
     match timeline(place).await? {
@@ -146,72 +129,6 @@ async fn settled(etcd: &Etcd) -> Result<Revision> {
         }
         before = now;
     }
-}
-
-/// Every row that the stopped source holds, above the revision that an empty store begins with.
-fn rows_of_source(db: &Path) -> Result<Rows> {
-    let mut rows = DbFile::open(db)?.rows()?;
-    let mut all = Rows::new();
-    while let Some(row) = rows.next_row()? {
-        if row.key.main > Revision::INITIAL {
-            all.insert(row.key, Bytes::copy_from_slice(row.value));
-        }
-    }
-    Ok(all)
-}
-
-/// What was read back of the vault.
-#[derive(Default)]
-struct Held {
-    rows: Rows,
-    /// Rows that came more than once, and agreed.
-    again: usize,
-}
-
-impl Held {
-    async fn read(&mut self, timeline: &Timeline, name: &str, pieces: Vec<Piece>) -> Result<()> {
-        let mut incoming = timeline.read_rows(pieces, ReadOptions::default());
-        let mut newest = None;
-        while let Some(rows) = incoming.recv().await {
-            let rows = rows.with_context(|| format!("read {name}"))?.bytes;
-            for row in EncodedRows::new(&rows) {
-                let row = row?;
-                ensure!(
-                    newest < Some(row.key),
-                    "{name}: {:?} comes after {newest:?}",
-                    row.key
-                );
-                newest = Some(row.key);
-                let value = Bytes::copy_from_slice(row.value);
-                if let Some(other) = self.rows.insert(row.key, value) {
-                    ensure!(
-                        other == row.value,
-                        "{name}: {:?} differs from another object's",
-                        row.key
-                    );
-                    self.again += 1;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Both ways: a row that the vault lacks, has beyond the source, or has otherwise.
-fn compare(source: &Rows, held: &Rows) -> Result<()> {
-    for (key, value) in source {
-        match held.get(key) {
-            None => bail!("the vault lacks the row {key:?}"),
-            Some(held) => ensure!(held == value, "the row {key:?} differs"),
-        }
-    }
-    let extra = held
-        .keys()
-        .find(|key| key.main > Revision::INITIAL && !source.contains_key(key));
-    if let Some(extra) = extra {
-        bail!("the vault holds {extra:?}, which the source never had");
-    }
-    Ok(())
 }
 
 /// Starts and kills agents. Says how many of them left something new in the vault.
@@ -262,21 +179,7 @@ async fn check_vault(vault: &VaultPlace, last: Revision, source: &Rows) -> Resul
         coverage.ranges == whole && coverage.gaps.is_empty(),
         "covered {coverage:?}, not {whole:?}"
     );
-    let mut held = Held::default();
-    for base in &inventory.bases {
-        let chunks = base.manifest.chunks.iter().copied();
-        let pieces = chunks.map(Piece::Chunk).collect();
-        held.read(&timeline, &base.name, pieces).await?;
-    }
-    for entry in &inventory.segments {
-        let (from, to) = (entry.first, entry.last);
-        let piece = Piece::Segment {
-            entry: entry.clone(),
-            from,
-            to,
-        };
-        held.read(&timeline, &entry.name, vec![piece]).await?;
-    }
+    let held = Held::all(&timeline, &inventory).await?;
     compare(source, &held.rows)?;
     eprintln!(
         "{} rows up to revision {last} are the same; {} bases, {} segments, {} rows held more than once",

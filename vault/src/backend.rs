@@ -1,14 +1,16 @@
 //! From the URL of a vault to the store and the prefix beneath it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use object_store::{ObjectStore, RetryConfig};
 use url::Url;
 
+use crate::credentials;
 use crate::error::{ErrorKind, VaultError};
 
 /// A store, and where in it the vault is.
@@ -23,7 +25,7 @@ fn config(message: String) -> VaultError {
 
 /// Opens `file:///dir`, `memory:` or `s3://bucket/prefix?endpoint=…&region=…`. A folder that is absent is made only
 /// when `create` is set.
-pub(crate) fn open(address: &str, create: bool) -> Result<Backend, VaultError> {
+pub(crate) async fn open(address: &str, create: bool) -> Result<Backend, VaultError> {
     let url = Url::parse(address).map_err(|error| {
         config(format!(
             "vault {address:?} is no URL: use file:///dir, s3://bucket/prefix?endpoint=…&region=… or memory:"
@@ -41,10 +43,19 @@ pub(crate) fn open(address: &str, create: bool) -> Result<Backend, VaultError> {
             store: Arc::new(InMemory::new()),
             prefix: Path::default(),
         }),
-        "s3" => s3(&url),
+        "s3" => s3(&url).await,
         other => Err(config(format!(
             "vault {address:?}: no store is called {other:?}: use file, s3 or memory"
         ))),
+    }
+}
+
+/// A store that is away is told within seconds; whoever can wait tries again and says so meanwhile.
+fn retry() -> RetryConfig {
+    RetryConfig {
+        max_retries: 5,
+        retry_timeout: Duration::from_secs(30),
+        ..RetryConfig::default()
     }
 }
 
@@ -77,7 +88,7 @@ fn local(url: &Url, create: bool) -> Result<Backend, VaultError> {
     })
 }
 
-fn s3(url: &Url) -> Result<Backend, VaultError> {
+async fn s3(url: &Url) -> Result<Backend, VaultError> {
     let bucket = url.host_str().ok_or_else(|| {
         config(format!(
             "vault {url}: it must name a bucket, as in s3://bucket/prefix"
@@ -97,10 +108,9 @@ fn s3(url: &Url) -> Result<Backend, VaultError> {
             }
         };
     }
-    let prefix = Path::from_url_path(url.path().trim_matches('/')).map_err(|error| {
-        config(format!("vault {url}: its prefix is no path")).with_source(error)
-    })?;
-    let store = builder.build().map_err(|error| {
+    let prefix = prefix(url)?;
+    credentials::check(url, |name| std::env::var(name).ok()).await?;
+    let store = builder.with_retry(retry()).build().map_err(|error| {
         config(format!("vault {url}: the store cannot be set up")).with_source(error)
     })?;
     Ok(Backend {
@@ -109,12 +119,17 @@ fn s3(url: &Url) -> Result<Backend, VaultError> {
     })
 }
 
+fn prefix(url: &Url) -> Result<Path, VaultError> {
+    Path::from_url_path(url.path().trim_matches('/'))
+        .map_err(|error| config(format!("vault {url}: its prefix is no path")).with_source(error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_no_address_is_refused_as_configuration() {
+    #[tokio::test]
+    async fn what_is_no_address_is_refused_as_configuration() {
         for address in [
             "",
             "/var/backups",
@@ -125,19 +140,16 @@ mod tests {
             "file://host/x",
             "file:///tmp/x?y=z",
         ] {
-            let error = open(address, false).map(|_| ()).unwrap_err();
+            let error = open(address, false).await.map(|_| ()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{address}: {error}");
         }
     }
 
     #[test]
     fn an_s3_address_names_bucket_and_prefix() {
-        let backend = open(
-            "s3://bucket/a/b/?endpoint=http://127.0.0.1:1&region=eu-x",
-            false,
-        );
+        let url = "s3://bucket/a/b/?endpoint=http://127.0.0.1:1&region=eu-x";
         assert_eq!(
-            backend.map(|backend| backend.prefix).unwrap(),
+            prefix(&Url::parse(url).unwrap()).unwrap(),
             Path::from("a/b")
         );
     }

@@ -9,6 +9,7 @@ mod backend;
 mod base;
 mod cluster;
 mod coverage;
+mod credentials;
 mod error;
 mod inventory;
 mod layout;

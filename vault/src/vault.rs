@@ -31,7 +31,7 @@ impl Vault {
     /// # Errors
     /// `Config` for a URL, credentials or permissions that do not work, `Corrupt` for a damaged `FORMAT`.
     pub async fn create(url: &str) -> Result<Self, VaultError> {
-        let Backend { store, prefix } = backend::open(url, true)?;
+        let Backend { store, prefix } = backend::open(url, true).await?;
         Self::create_with_store(store, prefix).await
     }
 
@@ -40,7 +40,7 @@ impl Vault {
     /// # Errors
     /// `NotFound` where there is none, and as [`Vault::create`].
     pub async fn open(url: &str) -> Result<Self, VaultError> {
-        let Backend { store, prefix } = backend::open(url, false)?;
+        let Backend { store, prefix } = backend::open(url, false).await?;
         Self::with_store(store, prefix)
             .await
             .map_err(|error| match error.kind() {

@@ -29,6 +29,9 @@ pub struct ConnectionArguments {
     /// The client's private key.
     #[arg(long, env = "REVKEEP_KEY", value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Takes whatever certificate the server shows. For tests: it may be anybody's.
+    #[arg(long, env = "REVKEEP_INSECURE_SKIP_TLS_VERIFY")]
+    pub insecure_skip_tls_verify: bool,
     /// The user, or the user and the password after a colon.
     #[arg(
         long,
@@ -65,6 +68,12 @@ impl ConnectionArguments {
             (None, Some(text)) => humantime::parse_duration(&text)
                 .map_err(|error| AgentError::Config(format!("{name}: {error}"))),
         };
+        let switch = |name: &str| match variable(name).as_deref() {
+            None | Some("") => Ok(false),
+            Some(text) => text.parse::<bool>().map_err(|_| {
+                AgentError::Config(format!("{name}: {text:?} is neither true nor false"))
+            }),
+        };
         let given = (!self.endpoints.is_empty()).then(|| self.endpoints.join(","));
         let endpoints = text(given, "ETCDCTL_ENDPOINTS").unwrap_or("127.0.0.1:2379".to_owned());
         Ok(Connection {
@@ -76,6 +85,8 @@ impl ConnectionArguments {
                 cacert: path(&self.cacert, "ETCDCTL_CACERT"),
                 cert: path(&self.cert, "ETCDCTL_CERT"),
                 key: path(&self.key, "ETCDCTL_KEY"),
+                skip_verify: self.insecure_skip_tls_verify
+                    || switch("ETCDCTL_INSECURE_SKIP_TLS_VERIFY")?,
             },
             user: user(
                 text(self.user.clone(), "ETCDCTL_USER"),

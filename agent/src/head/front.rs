@@ -44,12 +44,11 @@ impl Front {
     /// A base is in the vault, with the source's compact revision in it.
     pub fn base(&mut self, revision: Revision, compact: Revision) {
         let oldest = compact.max(Revision::INITIAL);
-        match self.durable {
-            None => self.durable = Some(revision),
-            Some(_) => {
-                let known = self.bases.entry(revision).or_insert(oldest);
-                *known = oldest.min(*known);
-            }
+        if self.durable.is_none() {
+            self.durable = Some(revision);
+        } else {
+            let known = self.bases.entry(revision).or_insert(oldest);
+            *known = oldest.min(*known);
         }
         self.settle();
     }
@@ -189,11 +188,11 @@ mod tests {
             let kinds = segments.iter().map(|range| (0, *range))
                 .chain(bases.iter().map(|range| (1, *range)))
                 .chain(lost.iter().map(|range| (2, *range)));
-            let mut steps: Vec<_> = kinds.zip(&order).collect();
-            let run = |steps: &[((i32, (i64, i64)), &u32)]| {
+            let mut steps: Vec<(i32, (i64, i64))> = kinds.collect();
+            let run = |steps: &[(i32, (i64, i64))]| {
                 let mut front = front(1);
                 let mut before = at(&front);
-                for ((kind, (first, length)), _) in steps {
+                for (kind, (first, length)) in steps {
                     let (first, last) = (Revision(*first), Revision(first + length));
                     match kind {
                         0 => front.segment(first, last),
@@ -206,7 +205,8 @@ mod tests {
                 at(&front)
             };
             let end = run(&steps);
-            steps.sort_by_key(|(_, order)| **order);
+            let mut order = order.iter();
+            steps.sort_by_cached_key(|_| order.next());
             prop_assert_eq!(run(&steps), end);
             let within = |ranges: &[(i64, i64)], at: i64| {
                 ranges.iter().any(|(first, length)| (*first..=first + length).contains(&at))

@@ -55,10 +55,10 @@ impl Leases {
             return;
         }
         let mut book = self.book();
-        let new = transaction
-            .leases
-            .iter()
-            .fold(false, |new, id| book.saw(*id, transaction.revision) || new);
+        let mut new = false;
+        for id in &transaction.leases {
+            new |= book.saw(*id, transaction.revision);
+        }
         drop(book);
         if new {
             self.ask.notify_one();

@@ -68,7 +68,7 @@ async fn seal_all(
     sealed: mpsc::Sender<Sealed>,
 ) -> Result<(), AgentError> {
     while let Some(Held { batch, share }) = queue.recv().await {
-        let facts = facts.gather(&batch).await;
+        let facts = Box::pin(facts.gather(&batch)).await;
         let writer = target.timeline.segment_writer(0, ZSTD_LEVEL);
         let sealing = tokio::task::spawn_blocking(move || seal(writer, &batch, facts));
         let segment = sealing

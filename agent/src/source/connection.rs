@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 
+use super::unverified;
 use crate::AgentError;
+
+/// How often an open connection is tried, and how long the answer may take.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Files for TLS, in PEM. They are read at every connect, so that renewed certificates are taken up.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +20,8 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// The client's private key.
     pub key: Option<PathBuf>,
+    /// Takes whatever certificate the server shows: encrypted, but to nobody in particular.
+    pub skip_verify: bool,
 }
 
 /// Everything that a connection needs.
@@ -53,11 +59,25 @@ impl Connection {
             endpoint: endpoint.to_owned(),
             reason,
         };
-        let options = self.options(endpoint).await?;
-        let dialing = Client::connect([endpoint], Some(options));
+        let wants_tls = endpoint.starts_with("https://")
+            || (!endpoint.starts_with("http://") && self.tls.any());
+        let options = self.options();
+        let dialing = async {
+            if wants_tls && self.tls.skip_verify {
+                let channel = unverified::channel(endpoint, &self.tls, self.dial_timeout).await?;
+                return Ok(Client::from_channel(channel, Some(options)).await);
+            }
+            let options = if wants_tls {
+                options.with_tls(self.tls.options().await?)
+            } else {
+                options
+            };
+            Ok(Client::connect([endpoint], Some(options)).await)
+        };
         match tokio::time::timeout(self.dial_timeout, dialing).await {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(failed(error.to_string())),
+            Ok(Ok(Ok(client))) => Ok(client),
+            Ok(Ok(Err(error))) => Err(failed(error.to_string())),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(failed(format!(
                 "no answer within {}",
                 humantime::format_duration(self.dial_timeout)
@@ -65,28 +85,23 @@ impl Connection {
         }
     }
 
-    async fn options(&self, endpoint: &str) -> Result<ConnectOptions, AgentError> {
-        let mut options = ConnectOptions::new()
+    fn options(&self) -> ConnectOptions {
+        let options = ConnectOptions::new()
             .with_require_leader(true)
             .with_auto_token_refresh(true)
             .with_connect_timeout(self.dial_timeout)
-            .with_keep_alive(Duration::from_secs(10), Duration::from_secs(10))
+            .with_keep_alive(KEEP_ALIVE, KEEP_ALIVE)
             .with_keep_alive_while_idle(false);
-        if let Some((name, password)) = &self.user {
-            options = options.with_user(name, password);
+        match &self.user {
+            Some((name, password)) => options.with_user(name, password),
+            None => options,
         }
-        let wants_tls = endpoint.starts_with("https://")
-            || (!endpoint.starts_with("http://") && self.tls.any());
-        if wants_tls {
-            options = options.with_tls(self.tls.options().await?);
-        }
-        Ok(options)
     }
 }
 
 impl Tls {
     fn any(&self) -> bool {
-        self.cacert.is_some() || self.cert.is_some() || self.key.is_some()
+        self.cacert.is_some() || self.cert.is_some() || self.key.is_some() || self.skip_verify
     }
 
     async fn options(&self) -> Result<TlsOptions, AgentError> {
@@ -95,12 +110,17 @@ impl Tls {
             Some(path) => options.ca_certificate(Certificate::from_pem(read(path).await?)),
             None => options.with_native_roots(),
         };
+        Ok(match self.identity().await? {
+            Some((cert, key)) => options.identity(Identity::from_pem(cert, key)),
+            None => options,
+        })
+    }
+
+    /// The client's certificate and key.
+    pub(super) async fn identity(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, AgentError> {
         match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => {
-                let identity = Identity::from_pem(read(cert).await?, read(key).await?);
-                Ok(options.identity(identity))
-            }
-            (None, None) => Ok(options),
+            (Some(cert), Some(key)) => Ok(Some((read(cert).await?, read(key).await?))),
+            (None, None) => Ok(None),
             _ => Err(AgentError::Config(
                 "--cert and --key belong together: give both or neither".to_owned(),
             )),

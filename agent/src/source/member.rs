@@ -143,7 +143,11 @@ impl Member {
     pub async fn leases(&self) -> Result<Vec<i64>, AgentError> {
         let mut client = self.client.lease_client();
         let response = self.ask("leases", client.leases()).await?;
-        Ok(response.leases().iter().map(|lease| lease.id()).collect())
+        Ok(response
+            .leases()
+            .iter()
+            .map(etcd_client::LeaseStatus::id)
+            .collect())
     }
 
     /// The source's compact revision, if it is above `known`, with the revision at which the source stood then.

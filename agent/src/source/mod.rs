@@ -2,6 +2,7 @@
 
 mod connection;
 mod member;
+mod unverified;
 mod watching;
 
 pub use connection::{Connection, Tls};

@@ -9,8 +9,11 @@
 //! Next: [`etcd_versions`] and [`Etcd::start`].
 
 mod binary;
+mod certificates;
 mod dev;
 mod etcd;
+mod faulty;
+mod gate;
 mod http;
 mod port;
 mod process;
@@ -20,12 +23,15 @@ pub mod truth;
 pub mod workload;
 
 pub use binary::binary;
+pub use certificates::Certificates;
 pub use dev::{dev_dir, workspace_root};
 pub use etcd::cluster::EtcdCluster;
 pub use etcd::options::EtcdOptions;
 pub use etcd::server::{Etcd, HashKv};
 pub use etcd::tool::EtcdTool;
 pub use etcd::version::{EtcdVersion, base_etcd, etcd_series, etcd_versions};
+pub use faulty::{Fault, FaultyStore, Request};
+pub use gate::Gate;
 pub use port::free_port;
 pub use process::Process;
 pub use s3::SeaweedFs;

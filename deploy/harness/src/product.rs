@@ -83,6 +83,24 @@ impl Agent {
         Ok(Self { process })
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Fails if it has ended by itself.
+    ///
+    /// # Errors
+    /// With the end of its log.
+    pub fn alive(&mut self) -> Result<()> {
+        ensure!(
+            self.process.ended()?.is_none(),
+            "the agent had ended by itself:\n{}",
+            self.process.log_tail(40)
+        );
+        Ok(())
+    }
+
     /// SIGTERM: the agent flushes what it holds and ends.
     ///
     /// # Errors
@@ -103,11 +121,7 @@ impl Agent {
     /// # Errors
     /// When the process cannot be ended.
     pub fn kill(&mut self) -> Result<()> {
-        ensure!(
-            self.process.ended()?.is_none(),
-            "the agent had ended by itself:\n{}",
-            self.process.log_tail(40)
-        );
+        self.alive()?;
         self.process.kill()
     }
 

@@ -115,6 +115,16 @@ impl SeaweedFs {
         )
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The vault URL of a prefix in the bucket, reached by another port: that of a gate before it.
+    pub fn url_by(&self, port: u16, prefix: &str) -> String {
+        format!("s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{port}&region={REGION}")
+    }
+
     /// The server's address.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

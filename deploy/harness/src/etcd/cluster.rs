@@ -39,6 +39,7 @@ impl EtcdCluster {
                 data_dir: None,
                 initial_cluster: Some(initial_cluster.clone()),
                 ports: Some(ports),
+                tls: None,
                 flags: flags.to_vec(),
             });
         Self::boot(version, options).await

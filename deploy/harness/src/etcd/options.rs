@@ -1,5 +1,6 @@
 //! How a member is started.
 
+use crate::certificates::Certificates;
 use std::path::PathBuf;
 
 /// Options of one etcd member. The default is a new one-member cluster in a folder of its own.
@@ -13,6 +14,8 @@ pub struct EtcdOptions {
     pub initial_cluster: Option<String>,
     /// Client and peer port on 127.0.0.1; `None`: free ones. Give them where peer URLs must be known before the start.
     pub ports: Option<(u16, u16)>,
+    /// Serves clients by TLS alone, and only those that show a certificate of the same authority.
+    pub tls: Option<Certificates>,
     /// Further flags, after the harness's own, so that they win: `--quota-backend-bytes=16777216`.
     pub flags: Vec<String>,
 }
@@ -24,6 +27,7 @@ impl Default for EtcdOptions {
             data_dir: None,
             initial_cluster: None,
             ports: None,
+            tls: None,
             flags: Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use crate::http;
 use crate::port::free_port;
 use crate::process::Process;
 use anyhow::{Context, Result, bail};
-use etcd_client::Client;
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -29,6 +29,8 @@ pub struct Etcd {
     version: EtcdVersion,
     options: EtcdOptions,
     ports: (u16, u16),
+    /// Where `/health` is asked for without TLS, if clients need TLS.
+    health_port: Option<u16>,
     data_dir: PathBuf,
     // Before the folder: the process must be gone when the folder is removed.
     process: Option<Process>,
@@ -80,6 +82,7 @@ impl Etcd {
             version: version.clone(),
             options,
             ports,
+            health_port: None,
             data_dir,
             process: None,
             folder,
@@ -89,14 +92,19 @@ impl Etcd {
     }
 
     fn launch(&mut self) -> Result<()> {
-        let (client, peer) = self.ports;
+        let (_, peer) = self.ports;
+        let endpoint = self.endpoint();
+        self.health_port = match self.options.tls {
+            Some(_) => Some(free_port()?),
+            None => None,
+        };
         let name = &self.options.name;
         let alone = format!("{name}=http://127.0.0.1:{peer}");
         let mut arguments = vec![
             format!("--name={name}"),
             format!("--data-dir={}", self.data_dir.display()),
-            format!("--listen-client-urls=http://127.0.0.1:{client}"),
-            format!("--advertise-client-urls=http://127.0.0.1:{client}"),
+            format!("--listen-client-urls={endpoint}"),
+            format!("--advertise-client-urls={endpoint}"),
             format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
             format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
             format!(
@@ -111,6 +119,16 @@ impl Etcd {
             // A member alone elects itself: the sooner the better.
             arguments
                 .extend(["--heartbeat-interval=20", "--election-timeout=200"].map(String::from));
+        }
+        if let (Some(tls), Some(port)) = (&self.options.tls, self.health_port) {
+            let file = |name| tls.file(name).display().to_string();
+            arguments.extend([
+                format!("--listen-metrics-urls=http://127.0.0.1:{port}"),
+                format!("--cert-file={}", file("server.crt")),
+                format!("--key-file={}", file("server.key")),
+                format!("--trusted-ca-file={}", file("ca.crt")),
+                "--client-cert-auth".to_owned(),
+            ]);
         }
         arguments.extend(self.options.flags.iter().cloned());
         let log = self.folder.path().join("etcd.log");
@@ -143,7 +161,8 @@ impl Etcd {
                     process.log_tail(25)
                 );
             }
-            if let Ok((200, body)) = http::request("GET", self.ports.0, "/health").await
+            let port = self.health_port.unwrap_or(self.ports.0);
+            if let Ok((200, body)) = http::request("GET", port, "/health").await
                 && body.contains("true")
             {
                 return Ok(());
@@ -164,9 +183,14 @@ impl Etcd {
         &self.version
     }
 
-    /// The client URL, `http://127.0.0.1:PORT`.
+    /// The client URL, `http://127.0.0.1:PORT`, or `https` with TLS.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.0)
+        let scheme = if self.options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://127.0.0.1:{}", self.ports.0)
     }
 
     /// The client URLs as a list of one, for code that takes many.
@@ -191,7 +215,18 @@ impl Etcd {
 
     /// A new client connection.
     pub async fn client(&self) -> Result<Client> {
-        Ok(Client::connect(self.endpoints(), None).await?)
+        self.client_with(ConnectOptions::new()).await
+    }
+
+    /// A new client connection with options, which show the client's certificate where the server wants one.
+    pub async fn client_with(&self, mut options: ConnectOptions) -> Result<Client> {
+        if let Some(tls) = &self.options.tls {
+            let read = |name| std::fs::read(tls.file(name));
+            let identity = Identity::from_pem(read("client.crt")?, read("client.key")?);
+            let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read("ca.crt")?));
+            options = options.with_tls(tls.identity(identity));
+        }
+        Ok(Client::connect(self.endpoints(), Some(options)).await?)
     }
 
     /// etcd's own tools of the same release, aimed at this member.

@@ -1,0 +1,59 @@
+//! The source compacts what the agent has not captured: a gap of exactly that, and a base.
+
+use anyhow::{Context, Result, ensure};
+use revkeep_harness::truth::Truth;
+use revkeep_harness::{Etcd, base_etcd};
+
+use crate::world::{QUICK, World, compact, put};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_compacted_while_the_agent_was_away_is_a_gap_of_exactly_that() -> Result<()> {
+    let Some(version) = base_etcd() else {
+        return Ok(());
+    };
+    let world = World::new()?;
+    let etcd = Etcd::start(&version).await?;
+    let mut client = etcd.client().await?;
+    let mut agent = world.agent("agent", &etcd.endpoints(), &QUICK)?;
+    put(&mut client, "before", 20).await?;
+    let before = Truth::now(&mut client).await?;
+    world.durable(before.revision).await?;
+    agent.kill()?;
+
+    let away = put(&mut client, "away", 30).await?;
+    let compacted = away - 5;
+    compact(&mut client, compacted).await?;
+    let after = Truth::now(&mut client).await?;
+    let agent = world.agent("agent", &etcd.endpoints(), &QUICK)?;
+    world.durable(after.revision).await?;
+    put(&mut client, "later", 10).await?;
+    let later = Truth::now(&mut client).await?;
+    let info = world.durable(later.revision).await?;
+    agent.stop().await?;
+
+    // What the base's own history still has, from the compact revision on, is not lost.
+    ensure!(
+        info.ranges() == [(1, before.revision), (compacted, later.revision)],
+        "{info:?}"
+    );
+    ensure!(
+        info.lost() == [(before.revision + 1, compacted - 1)],
+        "{info:?}"
+    );
+    ensure!(info.bases.len() == 2, "{info:?}");
+    for truth in [&before, &after, &later] {
+        world.comes_back(&etcd, truth).await?;
+    }
+    let oldest = world.restore(compacted, &world.path("oldest")).await?;
+    ensure!(oldest.code == 0, "{oldest:?}");
+    for lost in [before.revision + 1, compacted - 1] {
+        let refused = world.restore(lost, &world.path("lost")).await?;
+        ensure!(refused.code == 15, "{lost}: {refused:?}");
+    }
+    let base = info.bases.last().context("no base")?;
+    ensure!(
+        base.compact_revision == compacted && base.revision >= after.revision,
+        "{info:?}"
+    );
+    Ok(())
+}
