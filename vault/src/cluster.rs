@@ -54,7 +54,7 @@ impl Cluster {
     pub async fn timelines(&self) -> Result<Vec<Timeline>, VaultError> {
         let mut timelines = Vec::new();
         for id in self.timeline_ids().await? {
-            timelines.push(self.timeline(id).await?);
+            timelines.extend(self.born(id).await?);
         }
         Ok(timelines)
     }
@@ -64,10 +64,27 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::timelines`].
     pub async fn newest_timeline(&self) -> Result<Option<Timeline>, VaultError> {
-        match self.timeline_ids().await?.last() {
-            Some(id) => self.timeline(*id).await.map(Some),
-            None => Ok(None),
+        for id in self.timeline_ids().await?.into_iter().rev() {
+            if let Some(timeline) = self.born(id).await? {
+                return Ok(Some(timeline));
+            }
         }
+        Ok(None)
+    }
+
+    /// A timeline whose folder was listed; `None` while there is only the folder. In a file system it is made before the
+    /// record, which stays away for good when the agent dies in between.
+    async fn born(&self, id: TimelineId) -> Result<Option<Timeline>, VaultError> {
+        match self.timeline(id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => return other.map(Some),
+        }
+        let folder = layout::timeline_folder(&self.name, id);
+        if self.vault.objects.list(&folder).await?.is_empty() {
+            return Ok(None);
+        }
+        // It was written just now; or it is gone, and that must be told.
+        self.timeline(id).await.map(Some)
     }
 
     /// One timeline.

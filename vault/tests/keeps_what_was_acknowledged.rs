@@ -312,6 +312,35 @@ async fn a_folder_is_a_vault_too() {
     assert_eq!(timeline.inventory().await.unwrap().segments.len(), 1);
 }
 
+#[tokio::test]
+async fn a_timeline_that_was_never_born_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::create(&format!("file://{}", dir.path().display()))
+        .await
+        .unwrap();
+    let cluster = vault.cluster(&"prod".parse().unwrap());
+    // As an agent leaves it that is killed while it writes the record.
+    let folder = dir.path().join("clusters/prod/0001");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("timeline#1"), "half").unwrap();
+    assert!(cluster.newest_timeline().await.unwrap().is_none());
+    assert_eq!(cluster.timelines().await.unwrap().len(), 0);
+    let timeline = cluster
+        .create_timeline(SourceIdentity::default(), None)
+        .await
+        .unwrap();
+    assert_eq!(timeline.id(), TimelineId(1));
+    assert!(cluster.newest_timeline().await.unwrap().is_some());
+    // A record that is gone from among other objects is no birth.
+    timeline
+        .put_segment(&segment(&timeline, &rows(2..9, 30), 2, 8))
+        .await
+        .unwrap();
+    std::fs::remove_file(folder.join("timeline")).unwrap();
+    let error = cluster.newest_timeline().await.map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

@@ -58,7 +58,7 @@ async fn kills_during_the_first_base_leave_nothing_wrong() -> Result<()> {
     // Chunks without a manifest are no base, and nothing is claimed of them.
     let info = world.info().await?;
     ensure!(
-        holds(&vault, "/bases/") == !info.coverage.is_empty(),
+        holds(&vault, "/bases/") != info.coverage.is_empty(),
         "{info:?}"
     );
     for life in 0..KILLS {
@@ -69,7 +69,7 @@ async fn kills_during_the_first_base_leave_nothing_wrong() -> Result<()> {
         agent.kill()?;
         let info = world.info().await?;
         ensure!(
-            holds(&vault, "/bases/") == !info.coverage.is_empty() && info.gaps.is_empty(),
+            holds(&vault, "/bases/") != info.coverage.is_empty() && info.gaps.is_empty(),
             "{info:?}"
         );
     }
