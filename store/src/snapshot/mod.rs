@@ -1,0 +1,13 @@
+//! The state as one file in etcd's own format, out and in.
+//!
+//! The same file is what `Maintenance.Snapshot` streams, what `etcdutl snapshot` reads, what a member that lags behind is
+//! sent, and what a restore leaves for the first start.
+
+mod export;
+mod import;
+
+#[cfg(test)]
+mod tests;
+
+pub use export::export;
+pub use import::{import, position_of};
