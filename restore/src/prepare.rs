@@ -170,6 +170,13 @@ fn notes(recipe: &Recipe, buckets: &[SmallBucket]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let proven = recipe.checkpoints.iter().map(|known| known.revision).max();
+    if let Some(proven) = proven.filter(|proven| *proven < recipe.target) {
+        notes.push(format!(
+            "the source reported no HashKV after revision {proven} that these rows can be compared with; later rows were checked \
+             against the hashes of their segments"
+        ));
+    }
     let auth = buckets
         .iter()
         .any(|bucket| bucket.name.starts_with(b"auth") && bucket.entries.len() > 1);

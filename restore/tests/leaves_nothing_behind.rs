@@ -215,6 +215,7 @@ fn programs_get_json_of_results_and_of_every_error() {
     );
     assert!(report["seconds"]["write"].is_f64() && report["notes"].is_array());
     assert_eq!(report["overlaps"]["segments"], 0);
+    assert!(report["next"].as_str().unwrap().contains("--data-dir d"));
 
     let plan = revkeep(place, "restore c --latest --dry-run -w json");
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();

@@ -104,6 +104,7 @@ fn every_refusal_has_its_code() {
         ),
         ("restore c --latest --data-dir full", 16, "full"),
         ("restore c --latest", 3, "--data-dir"),
+        ("restore c --data-dir d", 3, "--to-revision <N>|--latest"),
         ("restore c --to-revision 0 --data-dir d", 3, "--to-revision"),
         (
             "restore c --latest --to-revision 3 --data-dir d",
@@ -154,6 +155,20 @@ fn a_snapshot_and_a_plan_and_info() {
     assert_eq!(
         info.get("maximum_seen"),
         Some(&"2023-11-14T22:13:50Z".into())
+    );
+    let clusters = revkeep(place, "info -w json");
+    let clusters: serde_json::Value = serde_json::from_slice(&clusters.stdout).unwrap();
+    assert_eq!(
+        clusters.pointer("/clusters/0/maximum_recoverable"),
+        Some(&30.into())
+    );
+    fs::create_dir_all(place.join("vault/clusters/broken/0001")).unwrap();
+    fs::write(place.join("vault/clusters/broken/0001/timeline"), "x").unwrap();
+    let clusters = revkeep(place, "info");
+    let clusters = String::from_utf8_lossy(&clusters.stdout).into_owned();
+    assert!(
+        clusters.contains("damaged") && clusters.contains("1 to 30, seen ≈ 2023"),
+        "{clusters}"
     );
     let table = revkeep(place, "info c");
     let table = String::from_utf8_lossy(&table.stdout).into_owned();

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat};
 use clap::Args;
 use revkeep_schemas::Revision;
-use revkeep_vault::{Coverage, Inventory, Timeline};
+use revkeep_vault::{Cluster, Coverage, Inventory, Timeline, Vault};
 use serde::Serialize;
 
 use super::{Output, answer};
@@ -20,11 +20,32 @@ const SHOWN_BASES: usize = 10;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   revkeep info prod --vault s3://backups/etcd
+  revkeep info --vault s3://backups/etcd
   revkeep info prod -w json | jq .maximum_recoverable
   REVKEEP_VAULT=file:///var/backups/etcd revkeep info prod")]
 pub(super) struct Arguments {
-    /// The cluster's name in the vault
+    /// The cluster's name in the vault; without one all clusters are listed
+    cluster: Option<String>,
+}
+
+/// All clusters of a vault.
+#[derive(Debug, Serialize)]
+struct Clusters {
+    clusters: Vec<ClusterInfo>,
+}
+
+/// A cluster and what can be recovered of its newest timeline.
+#[derive(Debug, Serialize)]
+struct ClusterInfo {
     cluster: String,
+    timeline: Option<String>,
+    minimum_recoverable: Option<Revision>,
+    maximum_recoverable: Option<Revision>,
+    /// When an agent saw the newest recovery point, by its clock.
+    maximum_seen: Option<String>,
+    /// Why nothing can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// What the vault holds of a cluster.
@@ -102,7 +123,10 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: Output,
 ) -> Result<(), RestoreError> {
-    let cluster = open_cluster(vault, &arguments.cluster).await?;
+    let Some(name) = &arguments.cluster else {
+        return answer(&list(vault).await?, output);
+    };
+    let cluster = open_cluster(vault, name).await?;
     let mut timelines = Vec::new();
     for timeline in cluster.timelines().await? {
         let inventory = timeline.inventory().await?;
@@ -112,7 +136,7 @@ pub(super) async fn run(
     }
     let newest = timelines.last();
     let info = Info {
-        cluster: arguments.cluster.clone(),
+        cluster: name.clone(),
         timeline: newest.map(|timeline| timeline.id.clone()),
         minimum_recoverable: newest.and_then(|timeline| timeline.minimum_recoverable),
         maximum_recoverable: newest.and_then(|timeline| timeline.maximum_recoverable),
@@ -120,6 +144,40 @@ pub(super) async fn run(
         timelines,
     };
     answer(&info, output)
+}
+
+async fn list(vault: &str) -> Result<Clusters, RestoreError> {
+    let vault = Vault::open(vault).await?;
+    let mut clusters = Vec::new();
+    for name in vault.clusters().await? {
+        let mut line = ClusterInfo {
+            cluster: name.to_string(),
+            timeline: None,
+            minimum_recoverable: None,
+            maximum_recoverable: None,
+            maximum_seen: None,
+            error: None,
+        };
+        // One that is damaged must not hide the others.
+        if let Err(error) = look(&vault.cluster(&name), &mut line).await {
+            line.error = Some(error.to_string());
+        }
+        clusters.push(line);
+    }
+    Ok(Clusters { clusters })
+}
+
+async fn look(cluster: &Cluster, line: &mut ClusterInfo) -> Result<(), RestoreError> {
+    let Some(timeline) = cluster.newest_timeline().await? else {
+        return Ok(());
+    };
+    let inventory = timeline.inventory().await?;
+    let coverage = Coverage::compute(&inventory);
+    line.timeline = Some(timeline.id().to_string());
+    line.minimum_recoverable = coverage.oldest();
+    line.maximum_recoverable = coverage.newest();
+    line.maximum_seen = newest_seen(&timeline, &inventory).await;
+    Ok(())
 }
 
 fn describe(timeline: &Timeline, inventory: &Inventory) -> TimelineInfo {
@@ -192,6 +250,36 @@ fn time(unix_ms: i64) -> Option<String> {
 
 fn or_none(value: Option<&impl fmt::Display>) -> String {
     value.map_or_else(|| "none yet".to_owned(), ToString::to_string)
+}
+
+impl fmt::Display for Clusters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.clusters.is_empty() {
+            return writeln!(f, "the vault has no cluster yet");
+        }
+        self.clusters
+            .iter()
+            .try_for_each(|cluster| write!(f, "{cluster}"))
+    }
+}
+
+impl fmt::Display for ClusterInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<20} ", self.cluster)?;
+        match (
+            &self.error,
+            self.minimum_recoverable,
+            self.maximum_recoverable,
+        ) {
+            (Some(error), ..) => write!(f, "{error}")?,
+            (None, Some(minimum), Some(maximum)) => write!(f, "{minimum} to {maximum}")?,
+            _ => write!(f, "nothing to recover yet")?,
+        }
+        if let Some(seen) = &self.maximum_seen {
+            write!(f, ", seen ≈ {seen}")?;
+        }
+        writeln!(f)
+    }
 }
 
 impl fmt::Display for Info {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use revkeep_schemas::Revision;
 use revkeep_schemas::member::{NewMember, RestoredCluster};
@@ -22,6 +22,7 @@ use crate::target::{Membership, refuse_unless_free};
 /// What `revkeep restore` takes.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("revision").required(true).args(["to_revision", "latest"])))]
 #[command(after_help = "Examples:
   revkeep restore prod --latest --data-dir /var/lib/etcd-restored
   revkeep restore prod --to-revision 120934 --data-dir ./m1 --name m1 --initial-cluster m1=http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380
@@ -30,8 +31,7 @@ pub(super) struct Arguments {
     /// The cluster's name in the vault
     cluster: String,
     /// Restore exactly this revision
-    #[arg(long, value_name = "N", required_unless_present = "latest", conflicts_with = "latest",
-          value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     to_revision: Option<i64>,
     /// Restore the newest revision that the vault covers
     #[arg(long)]
