@@ -23,6 +23,10 @@ pub struct WatchOptions {
     pub progress_interval: Duration,
     /// Answers to watchers that allow fragments are cut when they reach this many bytes.
     pub fragment_bytes: usize,
+    /// The most answers that wait for one client.
+    pub queue_answers: usize,
+    /// The most bytes of events that wait for one client, unless a single answer has more.
+    pub queue_bytes: usize,
     /// Where the history is read.
     pub executor: Executor,
 }
@@ -34,6 +38,10 @@ impl WatchOptions {
     pub const MIN_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
     /// etcd's limit for its default `--max-request-bytes`: those and 512 KiB.
     pub const FRAGMENT_BYTES: usize = (1536 + 512) << 10;
+    /// etcd's queue of a client (etcd, `server/mvcc/watchable_store.go`, `chanBufLen`).
+    pub const QUEUE_ANSWERS: usize = 128;
+    /// The memory that a client may cost that does not read.
+    pub const QUEUE_BYTES: usize = 4 << 20;
 }
 
 impl Default for WatchOptions {
@@ -41,6 +49,8 @@ impl Default for WatchOptions {
         Self {
             progress_interval: Self::PROGRESS_INTERVAL,
             fragment_bytes: Self::FRAGMENT_BYTES,
+            queue_answers: Self::QUEUE_ANSWERS,
+            queue_bytes: Self::QUEUE_BYTES,
             executor: Executor::default(),
         }
     }
@@ -105,7 +115,7 @@ impl WatchHub {
     /// A stream for a new client: the end that takes its requests, and the end with the answers. Must be called on the
     /// runtime, where the stream's own task runs until the answers' end is dropped.
     pub fn stream(self: &Arc<Self>) -> (WatchStream, WatchReceiver) {
-        let (outbox, queue) = Outbox::new();
+        let (outbox, queue) = Outbox::new(self.options.queue_answers, self.options.queue_bytes);
         let outbox = Arc::new(outbox);
         let key = {
             let mut state = self.state.lock();

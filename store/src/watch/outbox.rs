@@ -8,13 +8,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::events::Picked;
 
-/// The most answers that wait for one client, as in etcd (`server/mvcc/watchable_store.go`, `chanBufLen`).
-const ANSWERS: usize = 128;
-/// The most bytes of events that wait for one client, unless a single answer has more.
-const BYTES: usize = 4 << 20;
 /// What a permit of the semaphore stands for.
 const UNIT_BYTES: usize = 1 << 10;
-const UNITS: usize = BYTES / UNIT_BYTES;
 
 /// An answer on its way to a client.
 #[derive(Debug)]
@@ -63,6 +58,8 @@ impl Room<'_> {
 pub(super) struct Outbox {
     queue: mpsc::Sender<Occupied>,
     bytes: Arc<Semaphore>,
+    /// All permits of the semaphore.
+    units: u32,
     /// Wakes the stream's own task: a watcher has fallen behind.
     pub(super) wake: Notify,
 }
@@ -72,11 +69,15 @@ pub(super) struct Outbox {
 pub(super) struct Closed;
 
 impl Outbox {
-    pub(super) fn new() -> (Self, Queue) {
-        let (queue, receiver) = mpsc::channel(ANSWERS);
+    /// A queue of at most so many answers, and about so many bytes of events.
+    pub(super) fn new(answers: usize, bytes: usize) -> (Self, Queue) {
+        let (queue, receiver) = mpsc::channel(answers.max(1));
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let units = units.clamp(1, u32::MAX >> 3);
         let outbox = Self {
             queue,
-            bytes: Arc::new(Semaphore::new(UNITS)),
+            bytes: Arc::new(Semaphore::new(units as usize)),
+            units,
             wake: Notify::new(),
         };
         (outbox, receiver)
@@ -85,7 +86,7 @@ impl Outbox {
     /// Room for events, if there is some now.
     pub(super) fn try_room(&self, bytes: usize) -> Option<Room<'_>> {
         let bytes = Arc::clone(&self.bytes)
-            .try_acquire_many_owned(units(bytes))
+            .try_acquire_many_owned(self.units(bytes))
             .ok()?;
         let place = self.queue.try_reserve().ok()?;
         let bytes = Some(bytes);
@@ -96,7 +97,7 @@ impl Outbox {
     pub(super) async fn room(&self, bytes: usize) -> Result<Room<'_>, Closed> {
         // The semaphore is never closed; a client that goes away drops the queue and with it all answers and their room.
         let bytes = Arc::clone(&self.bytes)
-            .acquire_many_owned(units(bytes))
+            .acquire_many_owned(self.units(bytes))
             .await
             .map_err(|_| Closed)?;
         let place = self.queue.reserve().await.map_err(|_| Closed)?;
@@ -120,8 +121,10 @@ impl Outbox {
     pub(super) async fn closed(&self) {
         self.queue.closed().await;
     }
-}
 
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT_BYTES).clamp(1, UNITS)).unwrap_or(1)
+    /// The permits that events of so many bytes need; never more than there are.
+    fn units(&self, bytes: usize) -> u32 {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        units.clamp(1, self.units)
+    }
 }

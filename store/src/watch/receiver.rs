@@ -33,6 +33,23 @@ impl WatchReceiver {
         }
     }
 
+    /// The bytes of events that wait, about.
+    #[cfg(test)]
+    pub(super) fn waiting_bytes(&mut self) -> usize {
+        let mut waiting = Vec::new();
+        while let Ok(occupied) = self.queue.try_recv() {
+            waiting.push(occupied);
+        }
+        let mut bytes = 0;
+        for (queued, _) in waiting {
+            let mut response = queued.response;
+            response.events = queued.events.into_events();
+            bytes += response.encoded_len();
+            self.ready.push_back(response);
+        }
+        bytes
+    }
+
     /// The next answer. Never ends by itself.
     pub async fn recv(&mut self) -> Option<WatchResponse> {
         if let Some(response) = self.ready.pop_front() {

@@ -27,6 +27,8 @@ pub(super) struct Watcher {
     pub(super) id: i64,
     pub(super) spec: Arc<WatchSpec>,
     pub(super) outbox: Arc<Outbox>,
+    /// The first revision that it wants; 0 for the next one.
+    start: i64,
     /// The first revision that it has not been given.
     pub(super) next: i64,
     /// Its events come from the history for now, and new ones are not pushed to it.
@@ -129,6 +131,7 @@ impl State {
             id,
             spec,
             outbox: Arc::clone(&home.outbox),
+            start,
             next: if lagging {
                 start
             } else {
@@ -311,7 +314,7 @@ impl State {
 impl Watcher {
     /// Whether it has been given everything up to `current` and waits for nothing later.
     fn is_up_to_date(&self, current: i64) -> bool {
-        !self.lagging && self.next <= current + 1
+        !self.lagging && self.start <= current
     }
 
     /// Queues events for its client. Where there is no room it begins to lag, at the first of them.
