@@ -117,6 +117,16 @@ impl Lessor {
         self.primary.lock().is_some()
     }
 
+    /// Whether there is nothing to do, ever.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.primary
+            .lock()
+            .as_ref()
+            .and_then(Deadlines::next)
+            .is_none()
+    }
+
     /// This member leads now. Every lease gets its time anew.
     pub fn promote(&self) {
         let now = Instant::now();
@@ -214,7 +224,7 @@ impl Lessor {
     /// As [`Lessor::renew`].
     pub fn time_to_live(
         &self,
-        request: &LeaseTimeToLiveRequest,
+        request: LeaseTimeToLiveRequest,
     ) -> Result<LeaseTimeToLiveResponse> {
         let primary = self.primary.lock();
         let deadlines = primary.as_ref().ok_or(StoreError::NotPrimary)?;
@@ -237,7 +247,7 @@ impl Lessor {
     }
 
     /// The ids of all leases; on the leader those that end first come first.
-    pub fn leases(&self) -> Vec<i64> {
+    pub fn ids(&self) -> Vec<i64> {
         let mut ids: Vec<_> = self.table.all().iter().map(|lease| lease.id).collect();
         if let Some(deadlines) = &*self.primary.lock() {
             ids.sort_by_key(|id| (deadlines.end_of(*id), *id));

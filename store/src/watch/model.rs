@@ -153,7 +153,8 @@ impl World {
     /// Ends a log entry as the applier does.
     fn end_entry(&mut self) {
         self.index += 1;
-        self.backend.set_position(Position::new(1, self.index), None);
+        self.backend
+            .set_position(Position::new(1, self.index), None);
         let revisions = self.mvcc.take_events();
         for revision in &revisions {
             self.history.extend(revision.events.iter().cloned());
@@ -213,7 +214,8 @@ impl World {
                 let client = &mut self.clients[stream];
                 let ids: Vec<_> = client.watchers.keys().copied().collect();
                 if let Some(&id) = ids.get(usize::from(which) % ids.len().max(1)) {
-                    self.act(stream, async |client| client.cancel(id).await).await;
+                    self.act(stream, async |client| client.cancel(id).await)
+                        .await;
                 }
             }
             Step::Read(stream, count) => {
@@ -274,7 +276,8 @@ impl World {
             // 0 is what comes next; which revision that is, the answer tells.
             self.clients[stream].asked.push((spec, start_revision));
         }
-        self.act(stream, async |client| client.create(request).await).await;
+        self.act(stream, async |client| client.create(request).await)
+            .await;
     }
 
     /// Sends a request, and reads answers as long as it waits for room.
@@ -351,7 +354,10 @@ impl World {
             assert!(answered <= current);
             if answer.canceled {
                 assert_eq!(answer.watch_id, -1);
-                assert!(answer.cancel_reason.contains("range is empty"), "{answer:?}");
+                assert!(
+                    answer.cancel_reason.contains("range is empty"),
+                    "{answer:?}"
+                );
                 return;
             }
             let (spec, start) = client.asked.remove(0);
@@ -416,7 +422,11 @@ impl World {
             assert!(client.asked.is_empty());
             for seen in client.watchers.values() {
                 let expected: Vec<_> = self.expected(seen, last).cloned().collect();
-                assert_eq!(seen.events, expected, "of {:?} from {}", seen.spec, seen.start);
+                assert_eq!(
+                    seen.events, expected,
+                    "of {:?} from {}",
+                    seen.spec, seen.start
+                );
             }
             for seen in &client.old {
                 let reached = seen.events.last().map_or(0, revision);
@@ -432,7 +442,11 @@ impl World {
         }
         let stats = self.hub.stats();
         assert_eq!(stats.slow_watchers, 0);
-        let alive: usize = self.clients.iter().map(|client| client.watchers.len()).sum();
+        let alive: usize = self
+            .clients
+            .iter()
+            .map(|client| client.watchers.len())
+            .sum();
         assert_eq!(stats.watchers, alive);
     }
 }
