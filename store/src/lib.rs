@@ -5,13 +5,18 @@
 //! have given. Never: depends on the vault, the agent or the restore; they meet over etcd's API.
 //! Read next: `mvcc` for what a revision is, `raft` for how members agree, `server` for how a member is put together.
 
+pub mod alarm;
+pub mod apply;
+pub mod auth;
 pub mod backend;
 pub mod error;
+pub mod executor;
 pub mod http;
 pub mod lease;
 pub mod mvcc;
 pub mod rpc;
 pub mod server;
 pub mod snapshot;
+pub mod watch;
 
 pub use error::{Result, StoreError};

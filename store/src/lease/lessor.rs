@@ -222,10 +222,7 @@ impl Lessor {
     ///
     /// # Errors
     /// As [`Lessor::renew`].
-    pub fn time_to_live(
-        &self,
-        request: LeaseTimeToLiveRequest,
-    ) -> Result<LeaseTimeToLiveResponse> {
+    pub fn time_to_live(&self, request: LeaseTimeToLiveRequest) -> Result<LeaseTimeToLiveResponse> {
         let primary = self.primary.lock();
         let deadlines = primary.as_ref().ok_or(StoreError::NotPrimary)?;
         let id = request.id;

@@ -6,7 +6,6 @@
 //! in [`Lessor`].
 
 mod deadlines;
-mod duties;
 mod lessor;
 mod state;
 mod table;
