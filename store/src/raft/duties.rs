@@ -1,0 +1,20 @@
+//! What only the leader can answer, besides consensus.
+
+use async_trait::async_trait;
+use revkeep_schemas::etcd_api::etcdserverpb::{LeaseTimeToLiveRequest, LeaseTimeToLiveResponse};
+
+use crate::Result;
+
+/// What only the leader can answer, because it keeps the leases' time. A member that does not lead asks the leader's
+/// through [`RaftHandle::renew_lease`](super::RaftHandle::renew_lease) and its sibling.
+#[async_trait]
+pub trait LeaderDuties: Send + Sync + 'static {
+    /// Renews a lease and returns its TTL in seconds. `NotPrimary` when this member does not keep the leases' time.
+    async fn renew_lease(&self, id: i64) -> Result<i64>;
+
+    /// What is left of a lease, and its keys if asked for.
+    async fn lease_time_to_live(
+        &self,
+        request: LeaseTimeToLiveRequest,
+    ) -> Result<LeaseTimeToLiveResponse>;
+}
