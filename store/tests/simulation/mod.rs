@@ -1,0 +1,26 @@
+//! A cluster in a simulated world: time, network, disks and kills come from one seed, so a run can be repeated.
+//!
+//! A [`Software`] is what runs on each host; [`run`] gives it disks, addresses and faults, and [`History`] judges what
+//! clients saw. A failing run prints its seed.
+
+#![allow(dead_code, reason = "each test file uses its part of the harness")]
+#![allow(
+    unreachable_pub,
+    reason = "a harness shared by several test programs, each a crate of its own"
+)]
+
+mod cluster;
+mod faults;
+mod history;
+mod journal;
+mod net;
+mod workload;
+mod world;
+
+pub use cluster::{Options, Outcome, Software, run};
+pub use faults::FaultMix;
+pub use history::{History, Kind};
+pub use journal::{Journal, JournalStore, Row};
+pub use net::{SimDial, serve_peers};
+pub use workload::JournalMember;
+pub use world::{Seat, World};
