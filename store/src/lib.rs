@@ -14,6 +14,7 @@ pub mod executor;
 pub mod http;
 pub mod lease;
 pub mod mvcc;
+pub mod raft;
 pub mod rpc;
 pub mod server;
 pub mod snapshot;

@@ -26,7 +26,10 @@ fn three_members_agree_whatever_happens() {
             "seed {seed}: {} writes, {} reads, {} faults, {} starts",
             outcome.writes, outcome.reads, outcome.faults, outcome.starts
         );
-        assert!(outcome.writes > 50, "seed {seed}: hardly anything was written: {outcome:?}");
+        assert!(
+            outcome.writes > 50,
+            "seed {seed}: hardly anything was written: {outcome:?}"
+        );
     }
 }
 
@@ -42,7 +45,10 @@ fn five_members_agree_whatever_happens() {
             "seed {seed}: {} writes, {} reads, {} faults, {} starts",
             outcome.writes, outcome.reads, outcome.faults, outcome.starts
         );
-        assert!(outcome.writes > 50, "seed {seed}: hardly anything was written: {outcome:?}");
+        assert!(
+            outcome.writes > 50,
+            "seed {seed}: hardly anything was written: {outcome:?}"
+        );
     }
 }
 
@@ -54,7 +60,10 @@ fn one_member_survives_every_kill() {
             ..Options::default()
         };
         let outcome = run(seed, options, &JournalMember::default()).unwrap();
-        assert!(outcome.writes > 50, "seed {seed}: hardly anything was written: {outcome:?}");
+        assert!(
+            outcome.writes > 50,
+            "seed {seed}: hardly anything was written: {outcome:?}"
+        );
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn try_vote<O: Send + 'static>(core: &Arc<Core<O>>) -> Trial {
             let link = core.links.to(*id, node);
             let id = *id;
             let message = api::VoteRequest {
-                route: link.route(),
+                route: Some(link.route()),
                 ballot: Some(wire::ballot(&Vote::new(term, me))),
                 last,
                 trial: true,

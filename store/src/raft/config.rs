@@ -39,7 +39,7 @@ impl RaftConfig {
             cluster_id,
             member_id,
             heartbeat: Duration::from_millis(100),
-            election: Duration::from_millis(1000),
+            election: Duration::from_secs(1),
             max_request_bytes: 1_572_864,
             strict_reconfig_check: true,
             max_learners: 1,

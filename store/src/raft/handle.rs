@@ -235,7 +235,7 @@ impl<O: Send + 'static> RaftHandle<O> {
         use reconfigure_request::Change as Wanted;
         let leader = self.core.leader_link().ok_or(StoreError::NoLeader)?;
         let message = ReconfigureRequest {
-            route: leader.route(),
+            route: Some(leader.route()),
             change: Some(match change.clone() {
                 Change::Add(member) => Wanted::Add(member),
                 Change::Promote(id) => Wanted::Promote(id),
@@ -290,7 +290,7 @@ impl<O: Send + 'static> RaftHandle<O> {
         }
         let leader = self.core.leader_link().ok_or(StoreError::NoLeader)?;
         let message = RenewLeaseRequest {
-            route: leader.route(),
+            route: Some(leader.route()),
             id,
         };
         let mut client = leader.client();
@@ -312,7 +312,7 @@ impl<O: Send + 'static> RaftHandle<O> {
         }
         let leader = self.core.leader_link().ok_or(StoreError::NoLeader)?;
         let message = LeaseTimeToLiveCall {
-            route: leader.route(),
+            route: Some(leader.route()),
             request: Some(request),
         };
         let mut client = leader.client();

@@ -141,9 +141,8 @@ async fn apply<O: Send + 'static>(
 ) -> Result<()> {
     loop {
         let changed = core.raft.change_membership(change.clone(), retain).await;
-        let error = match changed {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = changed else {
+            return Ok(());
         };
         match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => {
@@ -269,7 +268,8 @@ impl<O: Send + 'static> Members<'_, O> {
     /// etcd, `IsReadyToPromoteMember`: the same, with the learner as one of them.
     fn ready_to_promote(&self) -> bool {
         let started = self.voters().filter(|id| self.started(*id)).count() + 1;
-        started > (self.voters().count() + 1) / 2
+        let after = self.voters().count() + 1;
+        started > after / 2
     }
 
     /// etcd, `mayRemoveMember`: the started ones that stay are a majority of those that stay, and so are the healthy

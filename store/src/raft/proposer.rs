@@ -229,7 +229,7 @@ async fn there<O: Send + 'static>(
     load: Load,
 ) -> Option<Load> {
     let message = ProposeRequest {
-        route: leader.route(),
+        route: Some(leader.route()),
         batch: load.commands.batch.clone(),
     };
     let mut client = leader.client();

@@ -93,7 +93,7 @@ async fn ask<O: Send + 'static>(core: &Core<O>) -> Option<u64> {
     }
     let leader = core.leader_link()?;
     let message = ReadIndexRequest {
-        route: leader.route(),
+        route: Some(leader.route()),
     };
     let mut client = leader.client();
     let limit = core.config.election;

@@ -96,7 +96,7 @@ impl<O: Send + 'static> RaftHandle<O> {
             stopper: stopper.clone(),
             executor,
         };
-        let applier = Applier {
+        let feeder = Applier {
             member_id: config.member_id,
             machine: Arc::clone(&machine),
             waiters: Arc::clone(&waiters),
@@ -107,7 +107,7 @@ impl<O: Send + 'static> RaftHandle<O> {
             executor,
         };
         let library = Arc::new(library_config(&config)?);
-        let raft = Raft::new(config.member_id, library, network, log, applier)
+        let raft = Raft::new(config.member_id, library, network, log, feeder)
             .await
             .map_err(|error| start_failed(&stopper, error))?;
 

@@ -42,7 +42,7 @@ async fn try_hand_over<O: Send + 'static>(core: &Arc<Core<O>>, target: u64) -> R
         }
         let link = core.link(target).ok_or(StoreError::BadLeaderTransferee)?;
         let message = TakeLeadRequest {
-            route: link.route(),
+            route: Some(link.route()),
             term: core.term(),
         };
         let mut client = link.client();

@@ -11,13 +11,13 @@ use super::{Leadership, Role, StopReason, campaign, core::Core, membership, peer
 /// Looks after the leadership at a steady beat, and at once when the library reports a change.
 pub(super) async fn run<O: Send + 'static>(core: Arc<Core<O>>) {
     let mut watchdog = Watchdog::new(Arc::clone(&core));
-    let mut changes = core.raft.server_metrics();
+    let mut reports = core.raft.server_metrics();
     let beat = core.config.heartbeat / 2;
     loop {
         tokio::select! {
             biased;
             () = core.stopper.stopped() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = reports.changed() => if changed.is_err() { return },
             () = sleep(beat) => {}
         }
         watchdog.look().await;

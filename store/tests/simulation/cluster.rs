@@ -76,9 +76,8 @@ pub fn simulation<S: Software>(world: &Arc<World>, software: &S) -> Sim<'static>
 /// twice, none invented, no stale read, all members equal. The error names the seed.
 pub fn run<S: Software>(seed: u64, options: Options, software: &S) -> Result<Outcome, String> {
     let world = World::new(seed, options.members, options.members);
-    judge(seed, options, software, &world).map_err(|error| {
-        format!("seed {seed}, {} members: {error}", options.members)
-    })
+    judge(seed, options, software, &world)
+        .map_err(|error| format!("seed {seed}, {} members: {error}", options.members))
 }
 
 fn judge<S: Software>(

@@ -88,7 +88,10 @@ impl Faults {
         self.count += 1;
         let members = world.seats.len();
         let victim = self.random.random_range(0..members);
-        let until = now + self.random.random_range(Duration::from_millis(100)..Duration::from_secs(4));
+        let until = now
+            + self
+                .random
+                .random_range(Duration::from_millis(100)..Duration::from_secs(4));
         match kind {
             0 => self.kill(sim, world, victim, now),
             1 => {
@@ -142,7 +145,9 @@ impl Faults {
         // First the disk, so that nothing is saved by what runs when the host goes down.
         world.seats[victim].cut_power(self.random.random());
         sim.crash(name(world, victim));
-        let pause = self.random.random_range(Duration::from_millis(1)..Duration::from_secs(3));
+        let pause = self
+            .random
+            .random_range(Duration::from_millis(1)..Duration::from_secs(3));
         self.down.push((victim, now + pause));
     }
 

@@ -67,7 +67,9 @@ impl History {
         let mut place: BTreeMap<&str, u64> = BTreeMap::new();
         for (revision, what) in (1..).zip(rows) {
             if let Some(first) = place.insert(what, revision) {
-                return Err(format!("{what} was applied twice, at {first} and {revision}"));
+                return Err(format!(
+                    "{what} was applied twice, at {first} and {revision}"
+                ));
             }
         }
         let mut points: Vec<(Duration, bool, u64, bool, String)> = Vec::new();

@@ -17,10 +17,10 @@ mod net;
 mod workload;
 mod world;
 
-pub use cluster::{Options, Outcome, Software, run};
+pub use cluster::{Options, Software, run};
 pub use faults::FaultMix;
 pub use history::{History, Kind};
-pub use journal::{Journal, JournalStore, Row};
+pub use journal::{Journal, JournalStore};
 pub use net::{SimDial, serve_peers};
 pub use workload::JournalMember;
 pub use world::{Seat, World};

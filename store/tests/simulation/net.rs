@@ -68,7 +68,9 @@ impl AsyncWrite for Accepted {
 }
 
 /// Serves other members until the host goes down.
-pub async fn serve_peers<P: Peer>(service: PeerServer<P>) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn serve_peers<P: Peer>(
+    service: PeerServer<P>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(("0.0.0.0", PEER_PORT)).await?;
     let incoming = futures::stream::unfold(listener, |listener| async move {
         let accepted = listener.accept().await;

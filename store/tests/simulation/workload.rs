@@ -52,7 +52,10 @@ impl Software for JournalMember {
     async fn run(self, world: Arc<World>, index: usize) -> Result<(), Box<dyn Error>> {
         let seat = &world.seats[index];
         let start = seat.start();
-        let journal = Arc::new(Journal::open(Arc::clone(&seat.journal), seat.scratch.path()));
+        let journal = Arc::new(Journal::open(
+            Arc::clone(&seat.journal),
+            seat.scratch.path(),
+        ));
         let environment = RaftEnvironment {
             disk: Arc::new(seat.disk()),
             dial: Arc::new(SimDial),

@@ -69,8 +69,8 @@ impl Link {
     }
 
     /// To be put into every message.
-    pub(in crate::raft) fn route(&self) -> Option<Route> {
-        Some(self.route)
+    pub(in crate::raft) fn route(&self) -> Route {
+        self.route
     }
 
     /// The member has moved.

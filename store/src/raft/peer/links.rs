@@ -21,7 +21,7 @@ pub(in crate::raft) struct Links {
     member_id: u64,
     dial: Arc<dyn Dial>,
     patience: Duration,
-    links: Mutex<BTreeMap<u64, Arc<Link>>>,
+    by_id: Mutex<BTreeMap<u64, Arc<Link>>>,
     /// A leader that has lost the majority falls silent, so that the others may elect another.
     silenced: AtomicBool,
     /// The running election was asked for by the leader.
@@ -35,7 +35,7 @@ impl Links {
             member_id: config.member_id,
             dial,
             patience: config.election,
-            links: Mutex::default(),
+            by_id: Mutex::default(),
             silenced: AtomicBool::new(false),
             transfer: AtomicBool::new(false),
         }
@@ -43,7 +43,7 @@ impl Links {
 
     /// The link to a member at these addresses.
     pub(in crate::raft) fn to(&self, id: u64, node: &PeerNode) -> Arc<Link> {
-        let mut links = self.links.lock();
+        let mut links = self.by_id.lock();
         let link = links.entry(id).or_insert_with(|| {
             let route = (self.cluster_id, self.member_id, id);
             let urls = node.peer_urls.clone();
@@ -60,12 +60,12 @@ impl Links {
 
     /// The link to a member that was met before.
     pub(in crate::raft) fn known(&self, id: u64) -> Option<Arc<Link>> {
-        self.links.lock().get(&id).cloned()
+        self.by_id.lock().get(&id).cloned()
     }
 
     /// Drops the links to members that are none any more.
     pub(in crate::raft) fn keep(&self, is_member: impl Fn(u64) -> bool) {
-        self.links.lock().retain(|id, _| is_member(*id));
+        self.by_id.lock().retain(|id, _| is_member(*id));
     }
 
     pub(in crate::raft) fn set_silenced(&self, silenced: bool) {

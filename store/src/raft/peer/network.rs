@@ -10,7 +10,7 @@ use openraft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
     },
 };
-use revkeep_schemas::store_api as api;
+use revkeep_schemas::store_api::{self as api, append_response::Outcome};
 use tonic::Status;
 
 use super::{Link, Links, errors::is_removed, send};
@@ -60,7 +60,7 @@ impl Target {
         if is_removed(status) {
             self.network.stopper.stop(StopReason::Removed);
         }
-        tracing::debug!(member = %format_args!("{:x}", self.link.route().unwrap_or_default().to), %status, "a call to a peer failed");
+        tracing::debug!(member = %format_args!("{:x}", self.link.route().to), %status, "a call to a peer failed");
         Unreachable::new(status)
     }
 
@@ -73,7 +73,7 @@ impl Target {
             return Err(Status::unavailable("this leader has lost the majority"));
         }
         let message = api::AppendRequest {
-            route: self.link.route(),
+            route: Some(self.link.route()),
             ballot: Some(wire::ballot(&request.vote)),
             previous: wire::place_of(request.prev_log_id.as_ref()),
             entries: request.entries.iter().map(wire::log_entry).collect(),
@@ -81,7 +81,6 @@ impl Target {
         };
         let mut client = self.link.client();
         let response = self.link.call(limit, client.append(message)).await?;
-        use api::append_response::Outcome;
         match response.outcome {
             Some(Outcome::Accepted(_)) => Ok(AppendEntriesResponse::Success),
             Some(Outcome::Partial(partial)) => Ok(AppendEntriesResponse::PartialSuccess(
@@ -101,7 +100,7 @@ impl Target {
         limit: Duration,
     ) -> Result<VoteResponse<u64>, Status> {
         let message = api::VoteRequest {
-            route: self.link.route(),
+            route: Some(self.link.route()),
             ballot: Some(wire::ballot(&request.vote)),
             last: wire::place_of(request.last_log_id.as_ref()),
             trial: false,

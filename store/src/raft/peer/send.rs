@@ -42,11 +42,11 @@ pub(super) async fn snapshot(
     executor: Executor,
     vote: &Vote,
 ) -> Result<Vote, Status> {
-    let make = Arc::clone(make);
-    let made = executor.run(move || make()).await;
-    let file = made.and_then(|made| made).map_err(|error| local(&error))?;
+    let maker = Arc::clone(make);
+    let file = executor.run(move || maker()).await;
+    let file = file.and_then(|file| file).map_err(|error| local(&error))?;
     let header = SnapshotHeader {
-        route: link.route(),
+        route: Some(link.route()),
         ballot: Some(wire::ballot(vote)),
         at: Some(wire::place(file.position)),
         membership: file.raft_bytes.clone().unwrap_or_default(),
