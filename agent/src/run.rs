@@ -110,12 +110,12 @@ pub async fn run(
         "capture starts"
     );
     let (base, compact) = previous.as_ref().map_or_else(Default::default, |base| {
-        (base.revision, base.compact_revision)
+        (base.facts.revision, base.facts.compact_revision)
     });
     let head = Arc::new(HeadKeeper::new(base, compact, cursor));
     let leases = Arc::new(Leases::default());
     if let Some(base) = &previous {
-        leases.learn(&base.buckets);
+        leases.learn(&base.facts.buckets);
     }
     let member = watch::Sender::new(None);
     let (queue, batches) = bounded(options.queue_bytes);

@@ -107,12 +107,13 @@ fn assemble(
         target: plan.target,
         compact_revision,
         floor: plan.floor(),
-        base_revision: base.revision,
+        base_revision: base.facts.revision,
         base_digest: base.digest,
-        rule: TombstoneRule::for_version(&base.etcd_version),
+        rule: TombstoneRule::for_version(&base.facts.etcd_version),
         checkpoints: Vec::new(),
     };
     let known: Vec<_> = base
+        .facts
         .checkpoint
         .into_iter()
         .chain(facts.checkpoints.iter().copied())
@@ -126,7 +127,11 @@ fn assemble(
     let plain_bytes = base.plain_bytes + segment_bytes;
     let with_segments = |chunks: Vec<Piece>| chunks.into_iter().chain(segments.clone()).collect();
 
-    let leases = base.buckets.iter().find(|bucket| bucket.name == b"lease");
+    let leases = base
+        .facts
+        .buckets
+        .iter()
+        .find(|bucket| bucket.name == b"lease");
     let leases = leases.into_iter().flat_map(|bucket| &bucket.entries);
     let mut ttls = granted(leases.map(|(key, value)| (key.as_slice(), value.as_slice())));
     ttls.extend(facts.granted_ttls());
@@ -136,9 +141,9 @@ fn assemble(
         pieces: with_segments(base.chunks.iter().copied().map(Piece::Chunk).collect()),
         index_rows,
         total_bytes: index_bytes + plain_bytes,
-        buckets: base.buckets.clone(),
+        buckets: base.facts.buckets.clone(),
         granted: ttls,
-        notes: notes(&recipe, &base.buckets),
+        notes: notes(&recipe, &base.facts.buckets),
         report: PlanReport {
             cluster: source.timeline.cluster().name().to_string(),
             timeline: source.timeline.id().to_string(),
@@ -151,7 +156,7 @@ fn assemble(
             overlaps: overlap::OverlapReport::default(),
             rows: base.rows + segment_rows,
             plain_bytes,
-            etcd_version: base.etcd_version.clone(),
+            etcd_version: base.facts.etcd_version.clone(),
             checkpoints: recipe
                 .checkpoints
                 .iter()

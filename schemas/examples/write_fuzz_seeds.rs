@@ -20,8 +20,8 @@ use revkeep_schemas::{
     digest::RowDigest,
     envelope::{Kind, seal},
     manifest::{
-        BaseManifest, Checkpoint, ChunkHash, ChunkRef, GapRecord, SmallBucket, SourceIdentity,
-        TimelineRecord, encode_chunk,
+        BaseFacts, BaseManifest, Checkpoint, ChunkHash, ChunkRef, GapRecord, SmallBucket,
+        SourceIdentity, TimelineRecord, encode_chunk,
     },
     names::{ClusterName, TimelineId, Uid, VaultId},
     segment::{SegmentOrigin, SegmentWriter},
@@ -121,8 +121,20 @@ fn main() {
 
     let (scheduled, _) = db.compact_revisions().unwrap();
     let base = BaseManifest {
-        revision: db.snapshot_revision().unwrap(),
-        compact_revision: scheduled.unwrap_or(Revision(0)),
+        facts: BaseFacts {
+            revision: db.snapshot_revision().unwrap(),
+            compact_revision: scheduled.unwrap_or(Revision(0)),
+            buckets: buckets(&db),
+            checkpoint: None::<Checkpoint>,
+            etcd_version: "3.5.1".to_owned(),
+            cluster_id: 1,
+            member_id: 2,
+            raft_term: 2,
+            raft_index: 99,
+            db_bytes: db.pages_bytes(),
+            started_unix_ms: 1_700_000_000_000,
+            finished_unix_ms: 1_700_000_001_000,
+        },
         chunks: vec![ChunkRef {
             hash,
             first: rows[0].key.main,
@@ -136,16 +148,6 @@ fn main() {
         plain_bytes: plain.len() as u64,
         stored_bytes: chunk.len() as u64,
         digest,
-        buckets: buckets(&db),
-        checkpoint: None::<Checkpoint>,
-        etcd_version: "3.5.1".to_owned(),
-        cluster_id: 1,
-        member_id: 2,
-        raft_term: 2,
-        raft_index: 99,
-        db_bytes: db.pages_bytes(),
-        started_unix_ms: 1_700_000_000_000,
-        finished_unix_ms: 1_700_000_001_000,
     };
     assert_eq!(BaseManifest::decode(&base.encode()).unwrap(), base);
     put("manifest", "base", &base.encode());

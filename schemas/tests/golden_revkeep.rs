@@ -15,8 +15,8 @@ use bytes::Bytes;
 use revkeep_schemas::envelope::{self, Identity, Kind};
 use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::manifest::{
-    BaseManifest, Checkpoint, ChunkHash, ChunkRef, Chunker, ChunkerOptions, GapRecord, SmallBucket,
-    decode_chunk, encode_chunk,
+    BaseFacts, BaseManifest, Checkpoint, ChunkHash, ChunkRef, Chunker, ChunkerOptions, GapRecord,
+    SmallBucket, decode_chunk, encode_chunk,
 };
 use revkeep_schemas::names::{ClusterName, TimelineId, Uid, VaultId};
 use revkeep_schemas::segment::{
@@ -137,26 +137,28 @@ fn base() -> (BaseManifest, Vec<u8>) {
         digest: chunk.digest,
     };
     let manifest = BaseManifest {
-        revision: Revision(4),
-        compact_revision: Revision(1),
+        facts: BaseFacts {
+            revision: Revision(4),
+            compact_revision: Revision(1),
+            buckets: vec![SmallBucket {
+                name: b"lease".to_vec(),
+                entries: vec![(vec![0, 0, 0, 0, 0, 0, 0, 7], vec![8, 7, 16, 60])],
+            }],
+            checkpoint: Some(checkpoint()),
+            etcd_version: "3.6.0".into(),
+            cluster_id: 1,
+            member_id: 2,
+            raft_term: 3,
+            raft_index: 4,
+            db_bytes: 20_480,
+            started_unix_ms: 1_700_000_000_000,
+            finished_unix_ms: 1_700_000_000_001,
+        },
         chunks: vec![reference],
         rows: chunk.rows,
         plain_bytes: reference.plain_bytes,
         stored_bytes: 300,
         digest: chunk.digest,
-        buckets: vec![SmallBucket {
-            name: b"lease".to_vec(),
-            entries: vec![(vec![0, 0, 0, 0, 0, 0, 0, 7], vec![8, 7, 16, 60])],
-        }],
-        checkpoint: Some(checkpoint()),
-        etcd_version: "3.6.0".into(),
-        cluster_id: 1,
-        member_id: 2,
-        raft_term: 3,
-        raft_index: 4,
-        db_bytes: 20_480,
-        started_unix_ms: 1_700_000_000_000,
-        finished_unix_ms: 1_700_000_000_001,
     };
     (manifest, chunk.plain)
 }

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::manifest::{
-    BaseManifest, Checkpoint, ChunkHash, ChunkRef, Chunker, ChunkerOptions, PlainChunk,
-    SmallBucket, decode_chunk, encode_chunk,
+    BaseFacts, BaseManifest, ChunkHash, ChunkRef, Chunker, ChunkerOptions, PlainChunk,
+    decode_chunk, encode_chunk,
 };
 use revkeep_schemas::names::Uid;
 use revkeep_schemas::{Revision, RowSource, envelope};
@@ -23,35 +22,6 @@ use crate::timeline::Timeline;
 const PARALLEL_CHUNKS: usize = 3;
 /// The zstd level of chunks.
 const ZSTD_LEVEL: i32 = 3;
-
-/// All that a base says besides its rows; see [`BaseManifest`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BaseFacts {
-    /// The revision of the snapshot.
-    pub revision: Revision,
-    /// The source's compact revision in the snapshot; zero if it was never compacted.
-    pub compact_revision: Revision,
-    /// All buckets of the source's db file but `key`.
-    pub buckets: Vec<SmallBucket>,
-    /// What the source said about the rows, if it was asked.
-    pub checkpoint: Option<Checkpoint>,
-    /// The source's version.
-    pub etcd_version: String,
-    /// The source's cluster id.
-    pub cluster_id: u64,
-    /// The id of the member that sent the snapshot.
-    pub member_id: u64,
-    /// The source's Raft term.
-    pub raft_term: u64,
-    /// The source's Raft index.
-    pub raft_index: u64,
-    /// The size of the source's db file, in bytes.
-    pub db_bytes: u64,
-    /// When the snapshot began, by the agent's clock.
-    pub started_unix_ms: i64,
-    /// When its last byte arrived, by the agent's clock.
-    pub finished_unix_ms: i64,
-}
 
 impl Timeline {
     /// Stores a base. Rows are read on a blocking thread, in order; chunks that `previous`, an earlier base of this
@@ -107,12 +77,13 @@ impl Timeline {
         let cut = cutting.await.map_err(VaultError::task("cut a base"))?;
         let chunks = chunks?;
         cut?;
-        self.put_manifest(manifest(facts, chunks)).await
+        self.put_manifest(BaseManifest::of_chunks(facts, chunks))
+            .await
     }
 
     async fn put_manifest(&self, manifest: BaseManifest) -> Result<BaseManifest, VaultError> {
         let name = self.name(NameKind::Base {
-            revision: manifest.revision,
+            revision: manifest.facts.revision,
             uid: Uid(rand::random()),
         });
         let body = manifest.encode();
@@ -237,29 +208,4 @@ where
         let _closed = chunks.blocking_send(chunk);
     }
     Ok(())
-}
-
-fn manifest(facts: BaseFacts, chunks: Vec<ChunkRef>) -> BaseManifest {
-    let digest = chunks
-        .iter()
-        .fold(RowDigest::default(), |sum, chunk| sum.combine(chunk.digest));
-    BaseManifest {
-        revision: facts.revision,
-        compact_revision: facts.compact_revision,
-        rows: chunks.iter().map(|chunk| chunk.rows).sum(),
-        plain_bytes: chunks.iter().map(|chunk| chunk.plain_bytes).sum(),
-        stored_bytes: chunks.iter().map(|chunk| chunk.stored_bytes).sum(),
-        digest,
-        chunks,
-        buckets: facts.buckets,
-        checkpoint: facts.checkpoint,
-        etcd_version: facts.etcd_version,
-        cluster_id: facts.cluster_id,
-        member_id: facts.member_id,
-        raft_term: facts.raft_term,
-        raft_index: facts.raft_index,
-        db_bytes: facts.db_bytes,
-        started_unix_ms: facts.started_unix_ms,
-        finished_unix_ms: facts.finished_unix_ms,
-    }
 }

@@ -139,8 +139,8 @@ impl Timeline {
             if let Some(manifest) = usable(&mut inventory.damaged, &name, manifest)? {
                 inventory.bases.push(BaseEntry {
                     name,
-                    revision: manifest.revision,
-                    compact_revision: manifest.compact_revision,
+                    revision: manifest.facts.revision,
+                    compact_revision: manifest.facts.compact_revision,
                     manifest: Arc::new(manifest),
                 });
             }
@@ -172,7 +172,7 @@ impl Timeline {
                 }
                 Err(error) => return Err(error),
             };
-            return Ok(Some(reach(&names.segments, manifest.revision)));
+            return Ok(Some(reach(&names.segments, manifest.facts.revision)));
         }
         Ok(None)
     }

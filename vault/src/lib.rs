@@ -19,7 +19,6 @@ mod read;
 mod timeline;
 mod vault;
 
-pub use base::BaseFacts;
 pub use cluster::Cluster;
 pub use coverage::{Coverage, Missing};
 pub use error::{ErrorKind, VaultError};
@@ -32,7 +31,7 @@ pub use timeline::Timeline;
 pub use vault::Vault;
 
 pub use revkeep_schemas::manifest::{
-    BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, SmallBucket, SourceIdentity,
+    BaseFacts, BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, SmallBucket, SourceIdentity,
     TimelineRecord,
 };
 pub use revkeep_schemas::names::{ClusterName, TimelineId, Uid, VaultId};

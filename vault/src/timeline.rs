@@ -141,13 +141,13 @@ impl Timeline {
             .and_then(|body| BaseManifest::decode(&body))
             .map_err(VaultError::format(name.path()))?;
         match name.kind {
-            NameKind::Base { revision, .. } if revision == manifest.revision => Ok(manifest),
+            NameKind::Base { revision, .. } if revision == manifest.facts.revision => Ok(manifest),
             _ => Err(VaultError::new(
                 ErrorKind::Corrupt,
                 format!(
                     "{}: its manifest is of revision {}",
                     name.path(),
-                    manifest.revision
+                    manifest.facts.revision
                 ),
             )),
         }

@@ -99,7 +99,7 @@ impl Driver {
         }
         self.gaps.recorded().await;
         let manifest = write(&self.target, &taken, self.previous.as_deref()).await?;
-        let (revision, compact) = (manifest.revision, manifest.compact_revision);
+        let (revision, compact) = (manifest.facts.revision, manifest.facts.compact_revision);
         tracing::info!(
             %revision,
             compact_revision = %compact,
@@ -109,7 +109,7 @@ impl Driver {
             chunks = manifest.chunks.len(),
             "base is durable"
         );
-        self.leases.learn(&manifest.buckets);
+        self.leases.learn(&manifest.facts.buckets);
         self.previous = Some(Arc::new(manifest));
         self.head.base(revision, compact);
         Ok(())

@@ -20,11 +20,11 @@ pub enum Format {
 
 /// Prints what a base holds.
 pub(super) fn base(manifest: &BaseManifest, json: bool) -> Result<(), AgentError> {
-    let hash = manifest.checkpoint.map(|checkpoint| checkpoint.hash);
+    let hash = manifest.facts.checkpoint.map(|checkpoint| checkpoint.hash);
     let text = if json {
         json!({
-            "revision": manifest.revision,
-            "compact_revision": manifest.compact_revision,
+            "revision": manifest.facts.revision,
+            "compact_revision": manifest.facts.compact_revision,
             "rows": manifest.rows,
             "plain_bytes": manifest.plain_bytes,
             "stored_bytes": manifest.stored_bytes,
@@ -35,8 +35,8 @@ pub(super) fn base(manifest: &BaseManifest, json: bool) -> Result<(), AgentError
     } else {
         format!(
             "revision          {}\ncompact revision  {}\nrows              {}\nbytes             {}\nbytes stored      {}\nHashKV            {}",
-            manifest.revision,
-            manifest.compact_revision,
+            manifest.facts.revision,
+            manifest.facts.compact_revision,
             manifest.rows,
             manifest.plain_bytes,
             manifest.stored_bytes,

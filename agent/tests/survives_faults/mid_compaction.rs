@@ -65,7 +65,7 @@ async fn a_snapshot_taken_while_the_source_compacts_is_exact() -> Result<()> {
             base.compact_revision,
             truth.revision
         );
-        let buckets = &base.manifest.buckets;
+        let buckets = &base.manifest.facts.buckets;
         let scheduled = meta(buckets, b"scheduledCompactRev");
         let half_way = scheduled > meta(buckets, b"finishedCompactRev");
         if half_way {

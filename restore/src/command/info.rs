@@ -186,12 +186,12 @@ fn describe(timeline: &Timeline, inventory: &Inventory) -> TimelineInfo {
     let bases = inventory.bases.iter().map(|base| BaseInfo {
         revision: base.revision,
         compact_revision: base.compact_revision,
-        finished: time(base.manifest.finished_unix_ms),
+        finished: time(base.manifest.facts.finished_unix_ms),
         rows: base.manifest.rows,
         plain_bytes: base.manifest.plain_bytes,
         stored_bytes: base.manifest.stored_bytes,
         chunks: base.manifest.chunks.len(),
-        checkpoint_revision: base.manifest.checkpoint.map(|known| known.revision),
+        checkpoint_revision: base.manifest.facts.checkpoint.map(|known| known.revision),
     });
     let gaps = coverage.gaps.iter().map(|gap| GapInfo {
         first: gap.first,
@@ -237,7 +237,7 @@ async fn newest_seen(timeline: &Timeline, inventory: &Inventory) -> Option<Strin
         .bases
         .iter()
         .find(|base| base.revision == newest)?;
-    time(base.manifest.finished_unix_ms)
+    time(base.manifest.facts.finished_unix_ms)
 }
 
 fn time(unix_ms: i64) -> Option<String> {

@@ -45,24 +45,14 @@ pub struct SmallBucket {
     pub entries: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A base: all rows that were present at one revision, by reference, and what else a restore needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseManifest {
+/// All that a base says besides its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaseFacts {
     /// The revision of the snapshot: the highest revision that it contains.
     pub revision: Revision,
     /// The source's compact revision in the snapshot; zero if it was never compacted.
     pub compact_revision: Revision,
-    /// The rows, in order.
-    pub chunks: Vec<ChunkRef>,
-    /// How many rows all chunks have.
-    pub rows: u64,
-    /// Bytes of all encoded rows.
-    pub plain_bytes: u64,
-    /// Bytes of all chunks in the store, whether this base uploaded them or an earlier one.
-    pub stored_bytes: u64,
-    /// The digest of all rows.
-    pub digest: RowDigest,
-    /// All other buckets of the source's db file.
+    /// All buckets of the source's db file but `key`.
     pub buckets: Vec<SmallBucket>,
     /// What the source said about the rows, if it was asked.
     pub checkpoint: Option<Checkpoint>,
@@ -84,7 +74,40 @@ pub struct BaseManifest {
     pub finished_unix_ms: i64,
 }
 
+/// A base: all rows that were present at one revision, by reference, and what else a restore needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseManifest {
+    /// All but the rows.
+    pub facts: BaseFacts,
+    /// The rows, in order.
+    pub chunks: Vec<ChunkRef>,
+    /// How many rows all chunks have.
+    pub rows: u64,
+    /// Bytes of all encoded rows.
+    pub plain_bytes: u64,
+    /// Bytes of all chunks in the store, whether this base uploaded them or an earlier one.
+    pub stored_bytes: u64,
+    /// The digest of all rows.
+    pub digest: RowDigest,
+}
+
 impl BaseManifest {
+    /// The manifest of a base with these chunks, and their sums.
+    #[must_use]
+    pub fn of_chunks(facts: BaseFacts, chunks: Vec<ChunkRef>) -> Self {
+        let sum = |bytes: fn(&ChunkRef) -> u64| chunks.iter().map(bytes).sum();
+        Self {
+            facts,
+            rows: sum(|chunk| chunk.rows),
+            plain_bytes: sum(|chunk| chunk.plain_bytes),
+            stored_bytes: sum(|chunk| chunk.stored_bytes),
+            digest: chunks
+                .iter()
+                .fold(RowDigest::default(), |sum, chunk| sum.combine(chunk.digest)),
+            chunks,
+        }
+    }
+
     /// The body of the object.
     pub fn encode(&self) -> Vec<u8> {
         Wire::from(self).encode_to_vec()
@@ -108,7 +131,7 @@ impl BaseManifest {
         let mut digest = RowDigest::default();
         let mut last = Revision::ZERO;
         for chunk in &self.chunks {
-            if chunk.first < last || chunk.last < chunk.first || chunk.last > self.revision {
+            if chunk.first < last || chunk.last < chunk.first || chunk.last > self.facts.revision {
                 return Err(wrong(
                     "chunks in the order of their revisions",
                     format!("{chunk:?}"),
@@ -128,10 +151,10 @@ impl BaseManifest {
                 ),
             ));
         }
-        if self.compact_revision > self.revision {
+        if self.facts.compact_revision > self.facts.revision {
             return Err(wrong(
                 "a compact revision up to its own",
-                self.compact_revision.to_string(),
+                self.facts.compact_revision.to_string(),
             ));
         }
         Ok(())
@@ -139,7 +162,10 @@ impl BaseManifest {
 
     /// The revisions that the base alone can bring back: from the source's compact revision to its own.
     pub fn covers(&self) -> (Revision, Revision) {
-        (self.compact_revision.max(Revision::INITIAL), self.revision)
+        (
+            self.facts.compact_revision.max(Revision::INITIAL),
+            self.facts.revision,
+        )
     }
 }
 
@@ -260,24 +286,25 @@ pub(crate) fn digest(bytes: &[u8]) -> Result<RowDigest, FormatError> {
 
 impl From<&BaseManifest> for Wire {
     fn from(base: &BaseManifest) -> Self {
+        let facts = &base.facts;
         Self {
-            revision: base.revision.0,
-            compact_revision: base.compact_revision.0,
+            revision: facts.revision.0,
+            compact_revision: facts.compact_revision.0,
             chunks: base.chunks.iter().map(WireChunk::from).collect(),
             rows: base.rows,
             plain_bytes: base.plain_bytes,
             stored_bytes: base.stored_bytes,
             digest: base.digest.to_bytes().to_vec(),
-            buckets: base.buckets.iter().map(WireBucket::from).collect(),
-            checkpoint: base.checkpoint.map(WireCheckpoint::from),
-            etcd_version: base.etcd_version.clone(),
-            cluster_id: base.cluster_id,
-            member_id: base.member_id,
-            raft_term: base.raft_term,
-            raft_index: base.raft_index,
-            db_bytes: base.db_bytes,
-            started_unix_ms: base.started_unix_ms,
-            finished_unix_ms: base.finished_unix_ms,
+            buckets: facts.buckets.iter().map(WireBucket::from).collect(),
+            checkpoint: facts.checkpoint.map(WireCheckpoint::from),
+            etcd_version: facts.etcd_version.clone(),
+            cluster_id: facts.cluster_id,
+            member_id: facts.member_id,
+            raft_term: facts.raft_term,
+            raft_index: facts.raft_index,
+            db_bytes: facts.db_bytes,
+            started_unix_ms: facts.started_unix_ms,
+            finished_unix_ms: facts.finished_unix_ms,
         }
     }
 }
@@ -314,8 +341,6 @@ impl TryFrom<Wire> for BaseManifest {
 
     fn try_from(wire: Wire) -> Result<Self, FormatError> {
         Ok(Self {
-            revision: Revision(wire.revision),
-            compact_revision: Revision(wire.compact_revision),
             chunks: wire
                 .chunks
                 .iter()
@@ -325,16 +350,20 @@ impl TryFrom<Wire> for BaseManifest {
             plain_bytes: wire.plain_bytes,
             stored_bytes: wire.stored_bytes,
             digest: digest(&wire.digest)?,
-            buckets: wire.buckets.into_iter().map(SmallBucket::from).collect(),
-            checkpoint: wire.checkpoint.map(Checkpoint::from),
-            etcd_version: wire.etcd_version,
-            cluster_id: wire.cluster_id,
-            member_id: wire.member_id,
-            raft_term: wire.raft_term,
-            raft_index: wire.raft_index,
-            db_bytes: wire.db_bytes,
-            started_unix_ms: wire.started_unix_ms,
-            finished_unix_ms: wire.finished_unix_ms,
+            facts: BaseFacts {
+                revision: Revision(wire.revision),
+                compact_revision: Revision(wire.compact_revision),
+                buckets: wire.buckets.into_iter().map(SmallBucket::from).collect(),
+                checkpoint: wire.checkpoint.map(Checkpoint::from),
+                etcd_version: wire.etcd_version,
+                cluster_id: wire.cluster_id,
+                member_id: wire.member_id,
+                raft_term: wire.raft_term,
+                raft_index: wire.raft_index,
+                db_bytes: wire.db_bytes,
+                started_unix_ms: wire.started_unix_ms,
+                finished_unix_ms: wire.finished_unix_ms,
+            },
         })
     }
 }
@@ -373,3 +402,6 @@ impl From<WireBucket> for SmallBucket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ mod chunk;
 mod chunker;
 mod small;
 
-pub use base::{BaseManifest, Checkpoint, ChunkRef, SmallBucket};
+pub use base::{BaseFacts, BaseManifest, Checkpoint, ChunkRef, SmallBucket};
 pub use chunk::{ChunkHash, MAX_CHUNK_PLAIN_BYTES, decode_chunk, encode_chunk};
 pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
 pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat};

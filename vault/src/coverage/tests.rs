@@ -2,38 +2,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use revkeep_schemas::digest::RowDigest;
-use revkeep_schemas::manifest::{BaseManifest, GapRecord};
+use revkeep_schemas::manifest::{BaseFacts, BaseManifest, GapRecord};
 use revkeep_schemas::names::Uid;
 
 use super::*;
 use crate::inventory::{BaseEntry, GapEntry, SegmentEntry};
 
 fn base(compact: i64, revision: i64) -> BaseEntry {
-    let manifest = BaseManifest {
+    let facts = BaseFacts {
         revision: Revision(revision),
         compact_revision: Revision(compact),
-        chunks: Vec::new(),
-        rows: 0,
-        plain_bytes: 0,
-        stored_bytes: 0,
-        digest: RowDigest::default(),
-        buckets: Vec::new(),
-        checkpoint: None,
-        etcd_version: String::new(),
-        cluster_id: 0,
-        member_id: 0,
-        raft_term: 0,
-        raft_index: 0,
-        db_bytes: 0,
-        started_unix_ms: 0,
-        finished_unix_ms: 0,
+        ..BaseFacts::default()
     };
     BaseEntry {
         name: String::new(),
-        revision: manifest.revision,
-        compact_revision: manifest.compact_revision,
-        manifest: Arc::new(manifest),
+        revision: facts.revision,
+        compact_revision: facts.compact_revision,
+        manifest: Arc::new(BaseManifest::of_chunks(facts, Vec::new())),
     }
 }
 
