@@ -2,10 +2,12 @@
 //!
 //! Comes in: a vault, a cluster and a revision. Goes out: a member's data directory that etcd boots from, or a snapshot
 //! file. Promises: the result is byte-equal to what the source held, was compared with what the source reported, and
-//! appears whole or not at all. Never: overwrites anything, writes to the vault, starts a server.
+//! appears whole or not at all. Never: overwrites anything, writes to the vault, starts a server
+//! (but the demonstration, which does so in a folder of its own).
 //! Read next: [`plan`] decides, [`replay`] streams and proves, [`target`] puts it into place.
 
 pub mod command;
+pub mod demo;
 pub mod error;
 pub mod execute;
 pub mod facts;

@@ -28,6 +28,7 @@ pub enum Output {
     name = "revkeep",
     version,
     after_help = "Examples:
+  revkeep demo
   revkeep info prod --vault s3://backups/etcd
   revkeep restore prod --vault s3://backups/etcd --to-revision 120934 --dry-run
   revkeep restore prod --vault s3://backups/etcd --latest --data-dir /var/lib/etcd-restored"
@@ -55,6 +56,8 @@ enum Command {
     Restore(Box<restore::Arguments>),
     /// Show what can be recovered: timelines, bases, coverage and gaps
     Info(info::Arguments),
+    /// See all of it in two minutes: three members, an agent, an accident, and an exact restore
+    Demo(crate::demo::Options),
 }
 
 /// Parses the command line, does what it asks and says how it went.
@@ -78,6 +81,9 @@ pub async fn run() -> ExitCode {
         }
     };
     let done = match (&cli.vault, &cli.command) {
+        (_, Command::Demo(options)) => {
+            Box::pin(crate::demo::tell(options, signals::cancellation())).await
+        }
         (None, _) => Err(RestoreError::new(
             Kind::Invalid,
             "no vault is named. Try: --vault file:///var/backups/etcd, or set REVKEEP_VAULT",

@@ -1,0 +1,236 @@
+//! Three members of one cluster as processes on loopback.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use etcd_client::{Client, ConnectOptions};
+
+use super::processes::{Process, find, free_ports};
+use crate::error::{Kind as ErrorKind, RestoreError};
+
+/// How long a cluster may take to elect a leader.
+const READY: Duration = Duration::from_secs(60);
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
+
+/// What the members are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The store of this repository.
+    Store,
+    /// Real etcd.
+    Etcd,
+}
+
+impl Kind {
+    /// For people.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "revkeep-store",
+            Self::Etcd => "etcd",
+        }
+    }
+
+    /// The flag of `revkeep restore` that builds a data directory for it.
+    pub(super) const fn restore_flag(self) -> &'static str {
+        match self {
+            Self::Store => "--store-dir",
+            Self::Etcd => "--data-dir",
+        }
+    }
+
+    fn program(self, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
+        find(self.name(), folder)
+    }
+
+    fn command(self) -> &'static [&'static str] {
+        match self {
+            Self::Store => &["serve"],
+            Self::Etcd => &[],
+        }
+    }
+}
+
+/// Where a member lives, whether it runs or not.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Its name in the cluster.
+    pub(super) name: String,
+    /// Its data directory.
+    pub(super) directory: PathBuf,
+    /// Where clients reach it.
+    pub(super) client_url: String,
+    /// Where the other members reach it.
+    pub(super) peer_url: String,
+}
+
+/// Places for three members in `folder`, on free ports.
+pub(super) fn three(folder: &Path) -> Result<Vec<Place>, RestoreError> {
+    std::fs::create_dir_all(folder).map_err(RestoreError::io(format!(
+        "cannot make {}",
+        folder.display()
+    )))?;
+    let ports = free_ports(6)?;
+    Ok(ports
+        .chunks_exact(2)
+        .zip(1..)
+        .filter_map(|(pair, number)| match pair {
+            &[client, peer] => Some(Place {
+                name: format!("m{number}"),
+                directory: folder.join(format!("m{number}")),
+                client_url: format!("http://127.0.0.1:{client}"),
+                peer_url: format!("http://127.0.0.1:{peer}"),
+            }),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The value of `--initial-cluster`.
+pub(super) fn initial_cluster(places: &[Place]) -> String {
+    let pairs: Vec<_> = places
+        .iter()
+        .map(|place| format!("{}={}", place.name, place.peer_url))
+        .collect();
+    pairs.join(",")
+}
+
+/// The members that run.
+pub(super) struct Cluster {
+    /// Every place, also of members that were killed.
+    places: Vec<Place>,
+    running: Vec<(String, Process)>,
+}
+
+impl Cluster {
+    /// Starts a member at each place and waits until they have a leader.
+    pub(super) async fn start(
+        kind: Kind,
+        programs: Option<&PathBuf>,
+        places: Vec<Place>,
+    ) -> Result<Self, RestoreError> {
+        let program = kind.program(programs)?;
+        let all = initial_cluster(&places);
+        let mut running = Vec::new();
+        for place in &places {
+            let mut arguments: Vec<String> =
+                kind.command().iter().map(|&word| word.to_owned()).collect();
+            for (flag, value) in [
+                ("--name", place.name.as_str()),
+                ("--data-dir", &place.directory.to_string_lossy()),
+                ("--listen-client-urls", &place.client_url),
+                ("--advertise-client-urls", &place.client_url),
+                ("--listen-peer-urls", &place.peer_url),
+                ("--initial-advertise-peer-urls", &place.peer_url),
+                ("--initial-cluster", &all),
+            ] {
+                arguments.extend([flag.to_owned(), value.to_owned()]);
+            }
+            let log = place.directory.with_extension("log");
+            let process = Process::start(&place.name, &program, arguments, log)?;
+            running.push((place.name.clone(), process));
+        }
+        let mut cluster = Self { places, running };
+        cluster.wait_for_leader().await?;
+        Ok(cluster)
+    }
+
+    /// The client URLs of all places, separated by commas.
+    pub(super) fn endpoints(&self) -> String {
+        let urls: Vec<_> = self
+            .places
+            .iter()
+            .map(|place| place.client_url.as_str())
+            .collect();
+        urls.join(",")
+    }
+
+    /// The places of members that run.
+    pub(super) fn alive(&self) -> impl Iterator<Item = &Place> {
+        self.places
+            .iter()
+            .filter(|place| self.running.iter().any(|(name, _)| *name == place.name))
+    }
+
+    /// A client of the members that run.
+    pub(super) async fn client(&self) -> Result<Client, RestoreError> {
+        let urls: Vec<_> = self.alive().map(|place| place.client_url.clone()).collect();
+        connect(&urls).await
+    }
+
+    /// The name of the leader and the term, once every member that runs agrees on one of them.
+    pub(super) async fn wait_for_leader(&mut self) -> Result<(String, u64), RestoreError> {
+        let began = Instant::now();
+        loop {
+            for (_, process) in &mut self.running {
+                process.check()?;
+            }
+            if let Some(found) = self.leader().await {
+                return Ok(found);
+            }
+            if began.elapsed() > READY {
+                let words: Vec<_> = self
+                    .running
+                    .iter()
+                    .map(|(name, process)| format!("{name}: {}", process.last_words()))
+                    .collect();
+                return Err(RestoreError::new(
+                    ErrorKind::Failed,
+                    format!(
+                        "the members found no leader in {READY:?}. {}",
+                        words.join("\n")
+                    ),
+                ));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn leader(&self) -> Option<(String, u64)> {
+        let mut answers = Vec::new();
+        for place in self.alive() {
+            let mut client = connect(std::slice::from_ref(&place.client_url))
+                .await
+                .ok()?;
+            let status = client.status().await.ok()?;
+            let own = status.header()?.member_id();
+            answers.push((place, own, status.leader(), status.raft_term()));
+        }
+        let &(_, _, leader, term) = answers.first()?;
+        let agreed = answers
+            .iter()
+            .all(|&(_, _, other, at)| (other, at) == (leader, term));
+        let (place, ..) = answers.iter().find(|&&(_, own, ..)| own == leader)?;
+        agreed.then(|| (place.name.clone(), term))
+    }
+
+    /// Kills the process of one member; its data directory stays.
+    pub(super) async fn kill(&mut self, name: &str) -> Result<(), RestoreError> {
+        match self.running.iter().position(|(running, _)| running == name) {
+            Some(at) => self.running.swap_remove(at).1.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops every member.
+    pub(super) async fn stop(self) -> Result<(), RestoreError> {
+        let stops = self.running.into_iter().map(|(_, process)| process.stop());
+        futures::future::join_all(stops).await.into_iter().collect()
+    }
+}
+
+/// A client whose requests do not wait for ever.
+pub(super) async fn connect(urls: &[String]) -> Result<Client, RestoreError> {
+    let options = ConnectOptions::new()
+        .with_connect_timeout(REQUEST)
+        .with_timeout(REQUEST);
+    Client::connect(urls, Some(options))
+        .await
+        .map_err(|error| failed("cannot connect to the members", error))
+}
+
+/// A failure of the members.
+pub(super) fn failed(what: &str, error: etcd_client::Error) -> RestoreError {
+    RestoreError::new(ErrorKind::Failed, what).because(error)
+}

@@ -1,0 +1,173 @@
+//! Children with a log each, ended by their own ids.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use crate::error::{Kind, RestoreError};
+
+/// How long a child may take to end after SIGTERM before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A running child. Killed when dropped.
+pub(super) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; what it prints goes to `log`.
+    pub(super) fn start<A: AsRef<OsStr>>(
+        name: &str,
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        log: PathBuf,
+    ) -> Result<Self, RestoreError> {
+        let failed = |what: &str| RestoreError::io(format!("cannot {what} for {name}"));
+        let output = File::create(&log).map_err(failed("make a log"))?;
+        let errors = output.try_clone().map_err(failed("make a log"))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            // A group of its own, so that Ctrl-C in the terminal reaches the story first, which then ends its children in order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(RestoreError::io(format!(
+                "cannot start {}",
+                program.display()
+            )))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+        })
+    }
+
+    /// An error with the end of its log if it has ended by itself.
+    pub(super) fn check(&mut self) -> Result<(), RestoreError> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(RestoreError::new(
+                Kind::Failed,
+                format!(
+                    "{} ended early ({status}). {}",
+                    self.name,
+                    self.last_words()
+                ),
+            )),
+            Err(error) => Err(RestoreError::new(
+                Kind::Failed,
+                format!("cannot ask for the state of {}", self.name),
+            )
+            .because(error)),
+        }
+    }
+
+    /// The end of its log, to explain a failure.
+    pub(super) fn last_words(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<_> = text.lines().rev().take(8).collect();
+        let lines: Vec<_> = lines.into_iter().rev().collect();
+        format!("The end of its log:\n{}", lines.join("\n"))
+    }
+
+    /// SIGKILL: no chance to tidy up, as in a power failure of this one process.
+    pub(super) async fn kill(mut self) -> Result<(), RestoreError> {
+        self.child
+            .kill()
+            .await
+            .map_err(RestoreError::io(format!("cannot kill {}", self.name)))
+    }
+
+    /// SIGTERM, and SIGKILL for one that does not listen.
+    pub(super) async fn stop(mut self) -> Result<(), RestoreError> {
+        let Some(id) = self.child.id() else {
+            return Ok(());
+        };
+        let _gone = Command::new("kill")
+            .args(["-TERM", &id.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .await;
+        match tokio::time::timeout(GRACE, self.child.wait()).await {
+            Ok(_ended) => Ok(()),
+            Err(_late) => self.kill().await,
+        }
+    }
+}
+
+/// Runs a program to its end and returns what it wrote to standard output.
+pub(super) async fn output(program: &Path, arguments: &[String]) -> Result<String, RestoreError> {
+    let shown = || {
+        let name = program.file_name().unwrap_or(program.as_os_str());
+        format!("{} {}", name.to_string_lossy(), arguments.join(" "))
+    };
+    let done = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(RestoreError::io(format!("cannot run {}", shown())))?;
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    Err(RestoreError::new(
+        Kind::Failed,
+        format!(
+            "{} failed ({}): {}",
+            shown(),
+            done.status,
+            String::from_utf8_lossy(&done.stderr).trim()
+        ),
+    ))
+}
+
+/// `count` different ports on 127.0.0.1 that are free now.
+pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, RestoreError> {
+    let failed = || RestoreError::io("cannot find a free port on 127.0.0.1");
+    // All are held until the last is found, so that they differ.
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)))
+        .collect::<Result<_, _>>()
+        .map_err(failed())?;
+    held.iter()
+        .map(|listener| Ok(listener.local_addr().map_err(failed())?.port()))
+        .collect()
+}
+
+/// A program: beside this one, in `folder`, or in `PATH`.
+pub(super) fn find(name: &str, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| own.parent().map(Path::to_path_buf));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    folder
+        .cloned()
+        .into_iter()
+        .chain(beside)
+        .chain(std::env::split_paths(&path))
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+        .ok_or_else(|| {
+            RestoreError::new(
+                Kind::Invalid,
+                format!(
+                    "the program {name} is neither beside this one nor in PATH. \
+                     Try: cargo build --release --bins, or put it there"
+                ),
+            )
+        })
+}
