@@ -10,8 +10,8 @@ use crate::error::{Kind as ErrorKind, RestoreError};
 
 /// How long a cluster may take to elect a leader.
 const READY: Duration = Duration::from_secs(60);
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(5);
+/// How long one request may take. Short, so that a client leaves a member that was killed soon.
+const REQUEST: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 
 /// What the members are.
