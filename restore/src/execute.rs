@@ -31,6 +31,14 @@ pub enum Destination {
         /// The name of the member to build.
         name: String,
     },
+    /// A data directory of `revkeep-store`: the rows and the members as a seed, which the store takes in at its first
+    /// start (`schemas/formats/store.md`).
+    StoreDir {
+        /// The directory: absent or empty.
+        path: PathBuf,
+        /// The cluster to boot into.
+        cluster: RestoredCluster,
+    },
     /// A snapshot file for `etcdutl snapshot restore`; must not exist.
     SnapshotFile {
         /// The file.
@@ -43,7 +51,9 @@ impl Destination {
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::DataDir { path, .. } | Self::SnapshotFile { path } => path,
+            Self::DataDir { path, .. }
+            | Self::StoreDir { path, .. }
+            | Self::SnapshotFile { path } => path,
         }
     }
 
@@ -67,7 +77,7 @@ impl Destination {
 
     fn cluster(&self) -> Option<&RestoredCluster> {
         match self {
-            Self::DataDir { cluster, .. } => Some(cluster),
+            Self::DataDir { cluster, .. } | Self::StoreDir { cluster, .. } => Some(cluster),
             Self::SnapshotFile { .. } => None,
         }
     }
@@ -169,6 +179,16 @@ impl Places {
                     database,
                 })
             }
+            Destination::StoreDir { path, .. } => {
+                let main = Staging::for_directory(path)?;
+                let seed = main.path().join("seed");
+                make_private(&seed)?;
+                Ok(Self {
+                    main,
+                    log: None,
+                    database: seed.join("db"),
+                })
+            }
             Destination::DataDir { path, wal_dir, .. } => {
                 if let Some(wal_dir) = wal_dir
                     && (wal_dir.starts_with(path) || path.starts_with(wal_dir))
@@ -201,6 +221,7 @@ impl Places {
     fn commit(self, destination: &Destination) -> Result<(), RestoreError> {
         match destination {
             Destination::SnapshotFile { .. } => self.main.commit_file(&self.database),
+            Destination::StoreDir { .. } => self.main.commit_directory(),
             Destination::DataDir {
                 cluster,
                 name,

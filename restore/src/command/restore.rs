@@ -40,8 +40,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     timeline: Option<String>,
     /// Build a member's data directory here: absent, or empty
-    #[arg(long, value_name = "DIR", conflicts_with = "snapshot_file")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["snapshot_file", "store_dir"])]
     data_dir: Option<PathBuf>,
+    /// Build a data directory of revkeep-store here: absent, or empty
+    #[arg(long, value_name = "DIR", conflicts_with = "snapshot_file")]
+    store_dir: Option<PathBuf>,
     /// Write a snapshot for `etcdutl snapshot restore` here: must not exist
     #[arg(long, value_name = "FILE")]
     snapshot_file: Option<PathBuf>,
@@ -81,9 +84,9 @@ impl Arguments {
         if let Some(path) = &self.snapshot_file {
             return Ok(Some(Destination::SnapshotFile { path: path.clone() }));
         }
-        let Some(path) = &self.data_dir else {
+        if self.data_dir.is_none() && self.store_dir.is_none() {
             return Ok(None);
-        };
+        }
         let membership = Membership::parse(
             &self.name,
             self.initial_cluster.as_deref(),
@@ -101,12 +104,17 @@ impl Arguments {
         cluster
             .resolve()
             .map_err(|error| RestoreError::new(Kind::Invalid, error.to_string()))?;
-        Ok(Some(Destination::DataDir {
+        let store = self.store_dir.iter().map(|path| Destination::StoreDir {
+            path: path.clone(),
+            cluster: cluster.clone(),
+        });
+        let etcd = self.data_dir.iter().map(|path| Destination::DataDir {
             path: path.clone(),
             wal_dir: self.wal_dir.clone(),
-            cluster,
-            name: membership.name,
-        }))
+            cluster: cluster.clone(),
+            name: membership.name.clone(),
+        });
+        Ok(store.chain(etcd).next())
     }
 
     fn target(&self) -> Target {
@@ -142,12 +150,12 @@ pub(super) async fn run(
     if destination.is_none() && !arguments.dry_run {
         return Err(RestoreError::new(
             Kind::Invalid,
-            "no target is named. Try: --data-dir DIR, --snapshot-file FILE, or --dry-run to see the plan",
+            "no target is named. Try: --data-dir DIR, --store-dir DIR, --snapshot-file FILE, or --dry-run to see the plan",
         ));
     }
     if let Some(destination) = &destination {
         // Before anything is fetched; looked at again when the result is placed.
-        let directory = matches!(destination, Destination::DataDir { .. });
+        let directory = !matches!(destination, Destination::SnapshotFile { .. });
         refuse_unless_free(destination.path(), directory)?;
         if let Some(wal_dir) = &arguments.wal_dir {
             refuse_unless_free(wal_dir, true)?;
