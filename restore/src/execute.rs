@@ -63,6 +63,9 @@ impl Destination {
             Self::SnapshotFile { path } => {
                 format!("etcdutl snapshot restore {} --data-dir …", path.display())
             }
+            Self::StoreDir { path, .. } => {
+                format!("revkeep-store serve --data-dir {} …", path.display())
+            }
             Self::DataDir { path, wal_dir, .. } => {
                 let wal_dir = wal_dir.as_ref();
                 let wal_dir = wal_dir.map(|wal_dir| format!(" --wal-dir {}", wal_dir.display()));

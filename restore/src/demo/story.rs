@@ -269,7 +269,8 @@ impl Stage {
                 self.show(&arguments).await?;
             } else {
                 output(&self.revkeep, &arguments).await?;
-                self.narrator.say(&format!("and the same for {}", place.name));
+                self.narrator
+                    .say(&format!("and the same for {}", place.name));
             }
         }
         Ok(began.elapsed())
