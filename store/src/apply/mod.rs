@@ -4,6 +4,8 @@
 //! Promises: what is refused is refused by every member alike, because rights, quota and alarms are judged here, not only
 //! where the client asked. Never: a clock, a random number, or anything else that two members could see differently.
 
+mod applier;
+mod dispatch;
 mod outcome;
 mod propose;
 pub mod quota;
@@ -11,5 +13,6 @@ pub mod quota;
 #[cfg(test)]
 mod tests;
 
+pub use applier::{Applier, ApplierOptions, Shared};
 pub use outcome::{Outcome, Response};
 pub use propose::Propose;

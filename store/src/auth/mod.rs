@@ -7,11 +7,11 @@
 
 mod change;
 mod info;
+mod login;
 mod password;
 mod permission;
 mod query;
 mod request;
-mod session;
 mod state;
 pub mod token;
 
@@ -19,10 +19,10 @@ pub mod token;
 mod tests;
 
 pub use info::AuthInfo;
+pub use login::Auth;
 pub use password::BcryptCost;
 pub use permission::{Access, Permissions};
 pub use request::LeaseKeys;
-pub use session::Auth;
 
 /// The user who may do everything, and the role that lets one.
 pub const ROOT: &str = "root";

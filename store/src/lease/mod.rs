@@ -6,6 +6,7 @@
 //! in [`Lessor`].
 
 mod deadlines;
+mod duties;
 mod lessor;
 mod state;
 mod table;
