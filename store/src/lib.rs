@@ -13,6 +13,7 @@ pub mod error;
 pub mod executor;
 pub mod http;
 pub mod lease;
+pub mod members;
 pub mod mvcc;
 pub mod raft;
 pub mod rpc;

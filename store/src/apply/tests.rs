@@ -223,13 +223,7 @@ async fn a_killed_member_has_whole_entries_and_gets_the_rest_again() {
     assert_eq!(member.applier.durable(), durable);
     assert!(member.value("a").is_some() && member.value("b").is_none());
     assert!(member.applier.shared().mvcc.leases().contains(7));
-    assert!(
-        !member
-            .applier
-            .shared()
-            .alarms
-            .is_raised(AlarmType::Corrupt)
-    );
+    assert!(!member.applier.shared().alarms.is_raised(AlarmType::Corrupt));
     member.index = durable.index;
     member.run(put("b", "1")).unwrap();
     assert_eq!(member.applier.shared().mvcc.revision(), 3);
@@ -240,7 +234,10 @@ async fn a_full_database_still_reads_and_deletes() {
     let mut member = Member::new();
     member.run(put("a", "1")).unwrap();
     member.run(grant(7, 60)).unwrap();
-    assert_eq!(member.alarm(AlarmAction::Activate, AlarmType::Nospace, 5), 1);
+    assert_eq!(
+        member.alarm(AlarmAction::Activate, AlarmType::Nospace, 5),
+        1
+    );
     refused(member.run(put("b", "1")), NO_SPACE);
     refused(member.run(grant(8, 60)), NO_SPACE);
     let putting = request_op::Request::RequestPut(put_request("b", "1", 0));
@@ -264,13 +261,22 @@ async fn a_full_database_still_reads_and_deletes() {
     assert_eq!(member.alarm(AlarmAction::Get, AlarmType::None, 0), 1);
     // Another member's alarm of the kind keeps it in force.
     member.alarm(AlarmAction::Activate, AlarmType::Nospace, 6);
-    assert_eq!(member.alarm(AlarmAction::Deactivate, AlarmType::Nospace, 5), 1);
+    assert_eq!(
+        member.alarm(AlarmAction::Deactivate, AlarmType::Nospace, 5),
+        1
+    );
     refused(member.run(put("b", "1")), NO_SPACE);
-    assert_eq!(member.alarm(AlarmAction::Deactivate, AlarmType::Nospace, 6), 1);
+    assert_eq!(
+        member.alarm(AlarmAction::Deactivate, AlarmType::Nospace, 6),
+        1
+    );
     member.run(put("b", "1")).unwrap();
     member.run(txn(putting)).unwrap();
     // What is not raised cannot be cleared, and nothing is no alarm.
-    assert_eq!(member.alarm(AlarmAction::Deactivate, AlarmType::Nospace, 6), 0);
+    assert_eq!(
+        member.alarm(AlarmAction::Deactivate, AlarmType::Nospace, 6),
+        0
+    );
     assert_eq!(member.alarm(AlarmAction::Activate, AlarmType::None, 6), 0);
 }
 

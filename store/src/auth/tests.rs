@@ -526,7 +526,10 @@ async fn a_request_without_its_parts_is_refused() {
         password: "in the clear".to_owned(),
         ..AuthUserAddRequest::default()
     };
-    assert!(auth.user_add(&plain).is_err(), "each member would salt it anew");
+    assert!(
+        auth.user_add(&plain).is_err(),
+        "each member would salt it anew"
+    );
 }
 
 #[tokio::test]
