@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use revkeep_schemas::Revision;
+use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::manifest::{ChunkRef, decode_chunk};
 use revkeep_schemas::row::EncodedRows;
-use revkeep_schemas::segment::SegmentReader;
+use revkeep_schemas::segment::{Frame, SegmentReader};
+use revkeep_schemas::{FormatError, Revision};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
@@ -38,10 +39,10 @@ pub enum Piece {
 /// How much may be done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Objects that are fetched and unpacked at once.
+    /// Objects that are fetched and unpacked at once, and frames of a segment that are unpacked at once.
     pub parallel: usize,
     /// Bytes of objects and rows that are held before the consumer takes them. A piece that is larger than this is
-    /// held alone.
+    /// held alone. Frames of segments, of about a MiB each, come on top while their rows are unpacked.
     pub memory_bytes: u64,
 }
 
@@ -63,6 +64,8 @@ pub struct PlainRows {
     pub first: Revision,
     /// The last revision.
     pub last: Revision,
+    /// Of a chunk, the digest of its rows, computed from them.
+    pub chunk_digest: Option<RowDigest>,
 }
 
 /// What was fetched of one piece.
@@ -104,6 +107,7 @@ impl Timeline {
         let units = u32::try_from(options.memory_bytes.div_ceil(UNIT_BYTES))
             .unwrap_or(u32::MAX)
             .max(1);
+        let parallel = options.parallel.max(1);
         let memory = Arc::new(Semaphore::new(units as usize));
         let fetched = stream::iter(pieces)
             .then(|piece| {
@@ -120,7 +124,7 @@ impl Timeline {
                 })?;
                 self.fetch(piece).await.map(|fetched| (fetched, permit))
             })
-            .buffered(options.parallel.max(1));
+            .buffered(parallel);
         let mut fetched = std::pin::pin!(fetched);
         while let Some(next) = fetched.next().await {
             let (next, permit): (Fetched, OwnedSemaphorePermit) = next?;
@@ -130,7 +134,7 @@ impl Timeline {
                     name,
                     reader,
                     range,
-                } => send_segment(&name, &reader, range, sender).await?,
+                } => send_segment(&name, &reader, range, parallel, sender).await?,
             };
             drop(permit);
             if !taken {
@@ -157,15 +161,23 @@ impl Timeline {
         let range = (chunk.first, chunk.last);
         let asked = layout::chunk_identity(vault.id, &self.cluster.name, &chunk.hash, range);
         let object = vault.objects.get(&name).await?;
-        let bytes = spawn_blocking(move || decode_chunk(&object, &asked))
+        let unpacking = spawn_blocking(move || {
+            let bytes = decode_chunk(&object, &asked)?;
+            let mut digest = RowDigest::default();
+            for row in EncodedRows::new(&bytes) {
+                digest.add(&row?);
+            }
+            Ok(PlainRows {
+                bytes,
+                first: chunk.first,
+                last: chunk.last,
+                chunk_digest: Some(digest),
+            })
+        });
+        unpacking
             .await
             .map_err(VaultError::task("unpack a chunk"))?
-            .map_err(VaultError::format(name))?;
-        Ok(PlainRows {
-            bytes,
-            first: chunk.first,
-            last: chunk.last,
-        })
+            .map_err(VaultError::format(name))
     }
 }
 
@@ -177,11 +189,12 @@ fn piece_bytes(piece: &Piece) -> u64 {
     }
 }
 
-/// Unpacks the frames of a segment one after the other. Says whether the consumer still listens.
+/// Unpacks the frames of a segment, in order, `parallel` at once. Says whether the consumer still listens.
 async fn send_segment(
     name: &str,
     reader: &Arc<SegmentReader>,
     range: (Revision, Revision),
+    parallel: usize,
     sender: &mpsc::Sender<Result<PlainRows, VaultError>>,
 ) -> Result<bool, VaultError> {
     let frames: Vec<_> = reader
@@ -189,39 +202,50 @@ async fn send_segment(
         .frames_of(range.0, range.1)
         .cloned()
         .collect();
-    for frame in frames {
-        let reader = reader.clone();
-        let (first, last) = (frame.first.max(range.0), frame.last.min(range.1));
-        let whole = (first, last) == (frame.first, frame.last);
-        let unpacking = spawn_blocking(move || {
-            let plain = Bytes::from(reader.frame(&frame)?);
-            if whole {
-                Ok(plain)
-            } else {
-                cut(&plain, first, last)
+    let mut unpacked = stream::iter(frames)
+        .map(|frame| {
+            let reader = reader.clone();
+            // It runs on its own as soon as it is made, and at most `parallel` are made ahead.
+            let unpacking = spawn_blocking(move || frame_rows(&reader, &frame, range));
+            async move {
+                unpacking
+                    .await
+                    .map_err(VaultError::task("unpack a frame"))?
+                    .map_err(VaultError::format(name))
             }
-        });
-        let bytes = unpacking
-            .await
-            .map_err(VaultError::task("unpack a frame"))?
-            .map_err(VaultError::format(name))?;
-        if sender
-            .send(Ok(PlainRows { bytes, first, last }))
-            .await
-            .is_err()
-        {
+        })
+        .buffered(parallel);
+    while let Some(rows) = unpacked.next().await {
+        if sender.send(Ok(rows?)).await.is_err() {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
+/// The rows of one frame that lie in the range.
+fn frame_rows(
+    reader: &SegmentReader,
+    frame: &Frame,
+    range: (Revision, Revision),
+) -> Result<PlainRows, FormatError> {
+    let (first, last) = (frame.first.max(range.0), frame.last.min(range.1));
+    let plain = Bytes::from(reader.frame(frame)?);
+    let whole = (first, last) == (frame.first, frame.last);
+    Ok(PlainRows {
+        bytes: if whole {
+            plain
+        } else {
+            cut(&plain, first, last)?
+        },
+        first,
+        last,
+        chunk_digest: None,
+    })
+}
+
 /// The rows of `[first, last]` alone.
-fn cut(
-    plain: &Bytes,
-    first: Revision,
-    last: Revision,
-) -> Result<Bytes, revkeep_schemas::FormatError> {
+fn cut(plain: &Bytes, first: Revision, last: Revision) -> Result<Bytes, FormatError> {
     let mut rows = EncodedRows::new(plain);
     let (mut start, mut end) = (0, 0);
     while let Some(row) = rows.next() {

@@ -20,7 +20,9 @@ mod rows;
 mod sink;
 mod trailer;
 mod tree;
+mod unsynced;
 mod window;
+mod writeback;
 mod writer;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use cursor::{Cursor, KeyAndValue};
 pub use file::DbFile;
 pub use rows::Rows;
 pub use trailer::{Trailer, append_trailer, check_trailer};
+pub use unsynced::UnsyncedDb;
 pub use writer::{DbOptions, DbSummary, DbWriter};
 
 /// The bucket that holds the rows (etcd, `server/storage/schema/bucket.go`).
