@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use revkeep_schemas::digest::RowDigest;
-use revkeep_schemas::manifest::{ChunkRef, decode_chunk};
+use revkeep_schemas::manifest::{ChunkRef, decode_chunk_into};
 use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::segment::{Frame, SegmentReader};
 use revkeep_schemas::{FormatError, Revision};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
+use crate::buffers::Buffers;
 use crate::error::{ErrorKind, VaultError};
 use crate::inventory::SegmentEntry;
 use crate::layout;
@@ -107,6 +108,7 @@ impl Timeline {
         let units = u32::try_from(options.memory_bytes.div_ceil(UNIT_BYTES))
             .unwrap_or(u32::MAX)
             .max(1);
+        let buffers = Buffers::default();
         let parallel = options.parallel.max(1);
         let memory = Arc::new(Semaphore::new(units as usize));
         let fetched = stream::iter(pieces)
@@ -122,7 +124,9 @@ impl Timeline {
                 let permit = permit.map_err(|error| {
                     VaultError::new(ErrorKind::Internal, "read rows: memory").with_source(error)
                 })?;
-                self.fetch(piece).await.map(|fetched| (fetched, permit))
+                self.fetch(piece, buffers.clone())
+                    .await
+                    .map(|fetched| (fetched, permit))
             })
             .buffered(parallel);
         let mut fetched = std::pin::pin!(fetched);
@@ -134,7 +138,10 @@ impl Timeline {
                     name,
                     reader,
                     range,
-                } => send_segment(&name, &reader, range, parallel, sender).await?,
+                } => {
+                    let unpacked = unpack_segment(&name, &reader, range, &buffers);
+                    forward(unpacked.buffered(parallel), sender).await?
+                }
             };
             drop(permit);
             if !taken {
@@ -144,9 +151,9 @@ impl Timeline {
         Ok(())
     }
 
-    async fn fetch(&self, piece: Piece) -> Result<Fetched, VaultError> {
+    async fn fetch(&self, piece: Piece, buffers: Buffers) -> Result<Fetched, VaultError> {
         match piece {
-            Piece::Chunk(chunk) => self.chunk_rows(chunk).await.map(Fetched::Rows),
+            Piece::Chunk(chunk) => self.chunk_rows(chunk, buffers).await.map(Fetched::Rows),
             Piece::Segment { entry, from, to } => Ok(Fetched::Segment {
                 reader: Arc::new(self.segment(&entry).await?),
                 range: (from, to),
@@ -155,20 +162,21 @@ impl Timeline {
         }
     }
 
-    async fn chunk_rows(&self, chunk: ChunkRef) -> Result<PlainRows, VaultError> {
+    async fn chunk_rows(&self, chunk: ChunkRef, buffers: Buffers) -> Result<PlainRows, VaultError> {
         let vault = &self.cluster.vault;
         let name = layout::chunk_path(&self.cluster.name, &chunk.hash);
         let range = (chunk.first, chunk.last);
         let asked = layout::chunk_identity(vault.id, &self.cluster.name, &chunk.hash, range);
         let object = vault.objects.get(&name).await?;
         let unpacking = spawn_blocking(move || {
-            let bytes = decode_chunk(&object, &asked)?;
+            let mut plain = buffers.take();
+            decode_chunk_into(&object, &asked, &mut plain)?;
             let mut digest = RowDigest::default();
-            for row in EncodedRows::new(&bytes) {
+            for row in EncodedRows::new(&plain) {
                 digest.add(&row?);
             }
             Ok(PlainRows {
-                bytes,
+                bytes: buffers.lend(plain),
                 first: chunk.first,
                 last: chunk.last,
                 chunk_digest: Some(digest),
@@ -189,33 +197,37 @@ fn piece_bytes(piece: &Piece) -> u64 {
     }
 }
 
-/// Unpacks the frames of a segment, in order, `parallel` at once. Says whether the consumer still listens.
-async fn send_segment(
-    name: &str,
+/// Unpacks the frames of a segment in the range: one future each, which does its work once it is asked for.
+fn unpack_segment<'a>(
+    name: &'a str,
     reader: &Arc<SegmentReader>,
     range: (Revision, Revision),
-    parallel: usize,
-    sender: &mpsc::Sender<Result<PlainRows, VaultError>>,
-) -> Result<bool, VaultError> {
+    buffers: &Buffers,
+) -> impl Stream<Item = impl Future<Output = Result<PlainRows, VaultError>> + use<'a>> + use<'a> {
     let frames: Vec<_> = reader
         .index()
         .frames_of(range.0, range.1)
         .cloned()
         .collect();
-    let mut unpacked = stream::iter(frames)
-        .map(|frame| {
-            let reader = reader.clone();
-            // It runs on its own as soon as it is made, and at most `parallel` are made ahead.
-            let unpacking = spawn_blocking(move || frame_rows(&reader, &frame, range));
-            async move {
-                unpacking
-                    .await
-                    .map_err(VaultError::task("unpack a frame"))?
-                    .map_err(VaultError::format(name))
-            }
-        })
-        .buffered(parallel);
-    while let Some(rows) = unpacked.next().await {
+    let (reader, buffers) = (reader.clone(), buffers.clone());
+    stream::iter(frames).map(move |frame| {
+        let (reader, buffers) = (reader.clone(), buffers.clone());
+        async move {
+            spawn_blocking(move || frame_rows(&reader, &frame, range, &buffers))
+                .await
+                .map_err(VaultError::task("unpack a frame"))?
+                .map_err(VaultError::format(name))
+        }
+    })
+}
+
+/// Hands rows on. Says whether the consumer still listens.
+async fn forward(
+    rows: impl Stream<Item = Result<PlainRows, VaultError>>,
+    sender: &mpsc::Sender<Result<PlainRows, VaultError>>,
+) -> Result<bool, VaultError> {
+    let mut rows = std::pin::pin!(rows);
+    while let Some(rows) = rows.next().await {
         if sender.send(Ok(rows?)).await.is_err() {
             return Ok(false);
         }
@@ -228,9 +240,12 @@ fn frame_rows(
     reader: &SegmentReader,
     frame: &Frame,
     range: (Revision, Revision),
+    buffers: &Buffers,
 ) -> Result<PlainRows, FormatError> {
     let (first, last) = (frame.first.max(range.0), frame.last.min(range.1));
-    let plain = Bytes::from(reader.frame(frame)?);
+    let mut plain = buffers.take();
+    reader.frame_into(frame, &mut plain)?;
+    let plain = buffers.lend(plain);
     let whole = (first, last) == (frame.first, frame.last);
     Ok(PlainRows {
         bytes: if whole {

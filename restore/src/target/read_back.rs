@@ -14,7 +14,7 @@ use super::Built;
 use crate::error::{Kind, RestoreError};
 use crate::replay::Recipe;
 
-/// Threads that read at once. Each holds one window of the file, a MiB.
+/// Threads that read at once. Each holds one window of the file, 256 KiB or the largest row.
 const MOST_THREADS: usize = 8;
 /// Bytes of rows after which a thread asks whether to go on.
 const ASK_BYTES: u64 = 1 << 20;

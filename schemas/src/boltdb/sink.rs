@@ -12,10 +12,10 @@ use super::{
 };
 use crate::FormatError;
 
-/// Bytes gathered before a write.
-const BUFFER_LEN: usize = 4 << 20;
+/// Bytes gathered before a write: few enough to be in the processor's cache still when the system copies them.
+const BUFFER_LEN: usize = 256 << 10;
 
-/// Appends pages to a new file through a large buffer, and writes the metas in front when all is there.
+/// Appends pages to a new file through a buffer, and writes the metas in front when all is there.
 #[derive(Debug)]
 pub(super) struct Sink {
     file: File,
