@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// Bytes of buffers that wait for their next use, at most.
-const MOST_IDLE_BYTES: usize = 32 << 20;
+const MOST_IDLE_BYTES: usize = 16 << 20;
 
 /// A supply of buffers of some MiB. What a consumer drops is used again, since a fresh buffer of that size costs more
 /// than what is written into it: the operating system has to find and clear every page of it.
