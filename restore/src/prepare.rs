@@ -128,8 +128,7 @@ fn assemble(
     if recipe.needs_index() {
         let recent = base.chunks.iter().filter(|chunk| chunk.last > plan.floor());
         index_rows = segment_rows + recent.clone().map(|chunk| chunk.rows).sum::<u64>();
-        index_bytes =
-            segment_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
+        index_bytes = segment_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
         index_pieces = with_segments(recent.copied().map(Piece::Chunk).collect());
     }
 
