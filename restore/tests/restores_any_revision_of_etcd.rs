@@ -80,7 +80,13 @@ async fn capture(
     let mut running = Vec::new();
     for n in 0..agents {
         let interval = format!("{}ms", 100 + 130 * n);
-        let flags = ["--flush-interval", &interval, "--flush-bytes", "256KiB"];
+        let flags = [
+            "--flush-interval",
+            &interval,
+            "--flush-bytes",
+            "256KiB",
+            "--debug",
+        ];
         let place = folder.path().join(format!("agent-{n}"));
         running.push(Agent::start(&place, &etcd.endpoints(), &vault, &flags)?);
     }
@@ -94,8 +100,17 @@ async fn capture(
             second_base(&folder, &etcd, &vault).await?;
         }
         let truth = Truth::now(&mut client).await?;
-        // The agent asks for a lease's TTL when it stores a row that names it: not before that may the lease go.
-        wait_until_durable(&vault, truth.revision).await?;
+        // An agent asks for a lease's TTL when it first sees its id: not before that may the lease go.
+        for agent in &mut running {
+            let long = truth
+                .leases
+                .iter()
+                .filter(|(_, ttl_s)| **ttl_s >= LONG_LEASE_S);
+            for (lease, _) in long {
+                let known = format!("lease is known lease={lease:016x}");
+                agent.wait_for_log(&known).await?;
+            }
+        }
         truths.push(truth);
     }
     for agent in running {
