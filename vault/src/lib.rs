@@ -7,7 +7,6 @@
 
 mod backend;
 mod base;
-mod buffers;
 mod cluster;
 mod coverage;
 mod credentials;

@@ -29,7 +29,7 @@ pub use etcd::cluster::EtcdCluster;
 pub use etcd::options::EtcdOptions;
 pub use etcd::server::{Etcd, HashKv};
 pub use etcd::tool::EtcdTool;
-pub use etcd::version::{EtcdVersion, base_etcd, etcd_series, etcd_versions};
+pub use etcd::version::{EtcdVersion, base_etcd, etcd_series, etcd_versions, store};
 pub use faulty::{Fault, FaultyStore, Request};
 pub use gate::Gate;
 pub use port::free_port;

@@ -1,7 +1,6 @@
 //! Batches of rows, from the asynchronous vault to a blocking consumer.
 
 use bytes::Bytes;
-use revkeep_schemas::digest::RowDigest;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
@@ -12,9 +11,8 @@ use crate::error::{Kind, RestoreError};
 pub struct Batch {
     /// The rows, as [`revkeep_schemas::row`] encodes them.
     pub rows: Bytes,
-    /// For a batch of the base the digest of its rows. Those after the base are whole revisions of segments, which may
-    /// overlap, and have none.
-    pub base_digest: Option<RowDigest>,
+    /// Whether it belongs to the base. Those after it are whole revisions of segments, which may overlap.
+    pub of_base: bool,
 }
 
 /// Where batches come from.

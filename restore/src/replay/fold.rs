@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use revkeep_schemas::compaction::{Compaction, LiveIndex};
 use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::hashkv::{HashFilter, HashView, TombstoneRule};
+use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::manifest::Checkpoint;
 use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::{Revision, Row, RowKey};
 
-use super::proof::compacted;
-use super::{Batches, LeaseHolders, Proof, Sequence};
+use super::proof::{compacted, is_newest};
+use super::{Batches, Proof, Sequence};
 use crate::error::{Kind, RestoreError};
 
 /// What to make of the rows.
@@ -41,31 +42,15 @@ impl Recipe {
     /// A fold of the hash that the result has at the target.
     #[must_use]
     pub fn result_view(&self) -> HashView {
-        HashView::new(self.filter(self.target, self.compact_revision))
+        self.view(self.target, self.compact_revision)
     }
 
-    /// The same fold of rows that follow others; see [`HashView::join`].
-    #[must_use]
-    pub fn continued_result_view(&self) -> HashView {
-        HashView::continued(self.filter(self.target, self.compact_revision))
-    }
-
-    /// Whether a row's fate depends on others of its key. Only compaction asks about them: that of the result, or that of
-    /// a server that was asked for its hash.
-    #[must_use]
-    pub fn needs_index(&self) -> bool {
-        let known = self.checkpoints.iter().map(|known| known.compact_revision);
-        known
-            .chain([self.compact_revision])
-            .any(|revision| compacted(revision).is_some())
-    }
-
-    fn filter(&self, revision: Revision, compact_revision: Revision) -> HashFilter {
-        HashFilter {
+    fn view(&self, revision: Revision, compact_revision: Revision) -> HashView {
+        HashView::new(HashFilter {
             revision,
             compacted: compacted(compact_revision),
             rule: self.rule,
-        }
+        })
     }
 
     /// The last revision that is read: of a base that reaches beyond the target, its end.
@@ -86,12 +71,6 @@ impl Recipe {
             .collect()
     }
 
-    /// Whether the source hashed the very rows that the result has, by the same rule.
-    fn is_result(&self, known: &Checkpoint) -> bool {
-        known.revision == self.target
-            && compacted(known.compact_revision) == compacted(self.compact_revision)
-    }
-
     fn point_of(&self, revision: Revision) -> usize {
         if revision == self.target {
             Self::AT_TARGET
@@ -101,8 +80,7 @@ impl Recipe {
     }
 }
 
-/// The first pass: remembers the newest row of every key touched above the floor. A recipe that [needs no
-/// index](Recipe::needs_index) goes without it: no batches then, and the index answers nothing.
+/// The first pass: remembers the newest row of every key touched above the floor.
 ///
 /// # Errors
 /// What the batches or their rows report.
@@ -151,16 +129,14 @@ pub struct Replay<'a> {
     sequence: Sequence,
     base_digest: RowDigest,
     written: HashView,
-    /// The source's hashes of other rows than the result's, each with a fold of its own.
     views: Vec<(Checkpoint, HashView)>,
-    holders: LeaseHolders,
     result: Replayed,
 }
 
 impl<'a> Replay<'a> {
-    /// A second pass with the index of the first, and a random seed.
+    /// A second pass with the index of the first.
     #[must_use]
-    pub fn new(recipe: &'a Recipe, index: &'a LiveIndex, seed: u64) -> Self {
+    pub fn new(recipe: &'a Recipe, index: &'a LiveIndex) -> Self {
         Self {
             recipe,
             index,
@@ -174,13 +150,8 @@ impl<'a> Replay<'a> {
             views: recipe
                 .checkpoints
                 .iter()
-                .filter(|known| !recipe.is_result(known))
-                .map(|known| {
-                    let filter = recipe.filter(known.revision, known.compact_revision);
-                    (*known, HashView::new(filter))
-                })
+                .map(|known| (*known, recipe.view(known.revision, known.compact_revision)))
                 .collect(),
-            holders: LeaseHolders::new(seed),
             result: Replayed::default(),
         }
     }
@@ -197,12 +168,11 @@ impl<'a> Replay<'a> {
         mut progress: impl FnMut(u64),
     ) -> Result<Replayed, RestoreError> {
         while let Some(batch) = batches.next_batch()? {
-            match batch.base_digest {
-                Some(digest) => self.base_digest = self.base_digest.combine(digest),
-                None => self.sequence.begin_segment(),
+            if !batch.of_base {
+                self.sequence.begin_segment();
             }
             for row in EncodedRows::new(&batch.rows) {
-                self.take(&row?, &mut put)?;
+                self.take(&row?, batch.of_base, &mut put)?;
             }
             progress(batch.rows.len() as u64);
         }
@@ -214,8 +184,12 @@ impl<'a> Replay<'a> {
     fn take(
         &mut self,
         row: &Row<'_>,
+        of_base: bool,
         put: &mut impl FnMut(&Row<'_>) -> Result<(), RestoreError>,
     ) -> Result<(), RestoreError> {
+        if of_base {
+            self.base_digest.add(row);
+        }
         if row.key.main > self.recipe.end() || !self.sequence.admit(row.key)? {
             return Ok(());
         }
@@ -230,9 +204,20 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         self.written.update(row, self.index, Recipe::AT_TARGET)?;
-        self.holders.observe(row)?;
+        self.note_lease(row)?;
         self.result.rows += 1;
         put(row)
+    }
+
+    fn note_lease(&mut self, row: &Row<'_>) -> Result<(), RestoreError> {
+        if row.key.tombstone {
+            return Ok(());
+        }
+        let kv = KeyValue::decode(row.value)?;
+        if kv.lease != 0 && is_newest(row.key, self.index.newest(kv.key, Recipe::AT_TARGET)) {
+            self.result.leases.insert(kv.lease);
+        }
+        Ok(())
     }
 
     fn check_base(&self) -> Result<(), RestoreError> {
@@ -251,18 +236,12 @@ impl<'a> Replay<'a> {
     fn finish(self) -> Result<Replayed, RestoreError> {
         let mut result = self.result;
         result.hash = self.written.finish();
-        result.leases = self.holders.leases();
-        let same = self.recipe.checkpoints.iter();
-        let same = same.filter(|known| self.recipe.is_result(known));
-        let same = same.map(|known| (*known, result.hash));
-        let other = self.views.into_iter();
-        let other = other.map(|(known, view)| (known, view.finish()));
-        for (known, computed) in same.chain(other) {
+        for (checkpoint, view) in self.views {
             let proof = Proof {
-                revision: known.revision,
-                compact_revision: known.compact_revision,
-                source: known.hash,
-                computed,
+                revision: checkpoint.revision,
+                compact_revision: checkpoint.compact_revision,
+                source: checkpoint.hash,
+                computed: view.finish(),
             };
             proof.check()?;
             result.proofs.push(proof);

@@ -195,8 +195,7 @@ pub fn segment(data: &[u8]) {
         min_key: Vec::new(),
         max_key: None,
     };
-    let mut plain = Vec::new();
-    if SegmentReader::decode_frame(&frame, index, &mut plain).is_ok() {
+    if let Ok(plain) = SegmentReader::decode_frame(&frame, index) {
         rows(&plain);
     }
 }

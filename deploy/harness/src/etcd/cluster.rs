@@ -50,14 +50,22 @@ impl EtcdCluster {
         version: &EtcdVersion,
         options: impl IntoIterator<Item = EtcdOptions>,
     ) -> Result<Self> {
-        let mut members = options
-            .into_iter()
-            .map(|options| Etcd::spawn(version, options))
-            .collect::<Result<Vec<_>>>()?;
-        for member in &mut members {
+        let mut cluster = Self::launch(version, options)?;
+        for member in &mut cluster.members {
             member.healthy().await?;
         }
-        Ok(Self { members })
+        Ok(cluster)
+    }
+
+    /// The same without waiting: a learner is never healthy.
+    pub fn launch(
+        version: &EtcdVersion,
+        options: impl IntoIterator<Item = EtcdOptions>,
+    ) -> Result<Self> {
+        let members = options.into_iter().map(|one| Etcd::spawn(version, one));
+        Ok(Self {
+            members: members.collect::<Result<_>>()?,
+        })
     }
 
     /// The client URLs of all members.

@@ -35,6 +35,7 @@ pub struct Etcd {
     // Before the folder: the process must be gone when the folder is removed.
     process: Option<Process>,
     folder: TempDir,
+    kept: Vec<TempDir>,
 }
 
 /// etcd's answer to HashKV.
@@ -86,6 +87,7 @@ impl Etcd {
             data_dir,
             process: None,
             folder,
+            kept: Vec::new(),
         };
         etcd.launch()?;
         Ok(etcd)
@@ -100,7 +102,9 @@ impl Etcd {
         };
         let name = &self.options.name;
         let alone = format!("{name}=http://127.0.0.1:{peer}");
-        let mut arguments = vec![
+        let (program, first) = self.version.server();
+        let mut arguments: Vec<String> = first.map(str::to_owned).into_iter().collect();
+        arguments.extend([
             format!("--name={name}"),
             format!("--data-dir={}", self.data_dir.display()),
             format!("--listen-client-urls={endpoint}"),
@@ -111,7 +115,7 @@ impl Etcd {
                 "--initial-cluster={}",
                 self.options.initial_cluster.as_ref().unwrap_or(&alone)
             ),
-        ];
+        ]);
         if self.version.series() == (3, 4) {
             arguments.push("--logger=zap".to_owned());
         }
@@ -133,17 +137,12 @@ impl Etcd {
         arguments.extend(self.options.flags.iter().cloned());
         let log = self.folder.path().join("etcd.log");
         let none: [(&str, &str); 0] = [];
-        self.process = Some(Process::spawn(
-            &self.version.program("etcd"),
-            arguments,
-            none,
-            &log,
-        )?);
+        self.process = Some(Process::spawn(&program, arguments, none, &log)?);
         Ok(())
     }
 
     fn lost_a_port(&self) -> bool {
-        self.log().contains("address already in use")
+        self.log().to_lowercase().contains("address already in use")
     }
 
     /// Waits until the member has a leader and serves linearizable reads (`/health`, which needs no authentication).
@@ -176,6 +175,16 @@ impl Etcd {
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
+    }
+
+    /// Keeps a folder, that of the data directory say, until the member is dropped.
+    pub fn keep(&mut self, folder: TempDir) {
+        self.kept.push(folder);
+    }
+
+    /// The process id of the running member.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
     }
 
     /// Its release.
@@ -275,8 +284,13 @@ impl Etcd {
 
     /// Stops the member if it runs, starts it again on the same data and ports, and waits until it is healthy.
     pub async fn restart(&mut self) -> Result<()> {
-        self.stop().await?;
-        self.launch()?;
+        self.relaunch().await?;
         self.healthy().await
+    }
+
+    /// The same without waiting: a member with an alarm is never healthy.
+    pub async fn relaunch(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.launch()
     }
 }

@@ -1,17 +1,21 @@
-//! The releases of etcd that are installed.
+//! The releases of etcd that are installed, and the store that takes a release's place.
 
+use crate::binary::binary;
 use crate::dev::{dev_dir, missing};
+use anyhow::Result;
 use std::fmt;
 use std::path::PathBuf;
 
 /// The series that `deploy/dev/setup` must be able to provide everywhere.
 const BASE: [(u32, u32); 2] = [(3, 4), (3, 5)];
 
-/// One installed release of etcd.
+/// One installed release of etcd; or this workspace's store, which takes etcd's flags and is spoken to by etcd's tools.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EtcdVersion {
     numbers: (u32, u32, u32),
     folder: PathBuf,
+    /// The store's binary, where it is the store that is started.
+    store: Option<PathBuf>,
 }
 
 impl EtcdVersion {
@@ -30,6 +34,19 @@ impl EtcdVersion {
         self.folder.join(name)
     }
 
+    /// Whether it is the store that is started.
+    pub fn is_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// The program that serves, and what stands before etcd's flags.
+    pub fn server(&self) -> (PathBuf, Option<&'static str>) {
+        match &self.store {
+            Some(store) => (store.clone(), Some("serve")),
+            None => (self.program("etcd"), None),
+        }
+    }
+
     fn found(folder: PathBuf) -> Option<Self> {
         let mut numbers = folder
             .file_name()?
@@ -37,15 +54,19 @@ impl EtcdVersion {
             .splitn(3, '.')
             .map(|part| part.parse().ok());
         let numbers = (numbers.next()??, numbers.next()??, numbers.next()??);
-        folder
-            .join("etcd")
-            .is_file()
-            .then_some(Self { numbers, folder })
+        folder.join("etcd").is_file().then_some(Self {
+            numbers,
+            folder,
+            store: None,
+        })
     }
 }
 
 impl fmt::Display for EtcdVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_store() {
+            return f.write_str("store");
+        }
         let (major, minor, patch) = self.numbers;
         write!(f, "{major}.{minor}.{patch}")
     }
@@ -109,4 +130,19 @@ pub fn base_etcd() -> Option<EtcdVersion> {
         missing("etcd 3.5", true);
     }
     found
+}
+
+/// The store of this workspace (`revkeep-store`, built first if need be) in the place of etcd's newest 3.5, whose tools it is
+/// spoken to with; `None` if those are not here.
+///
+/// # Errors
+/// When cargo cannot build it.
+pub fn store() -> Result<Option<EtcdVersion>> {
+    let Some(tools) = etcd_series(3, 5) else {
+        return Ok(None);
+    };
+    Ok(Some(EtcdVersion {
+        store: Some(binary("revkeep-store")?),
+        ..tools
+    }))
 }

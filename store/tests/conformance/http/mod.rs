@@ -1,0 +1,17 @@
+//! What is served to plain HTTP on the client port.
+
+mod gateway;
+mod metrics;
+mod plain;
+
+use crate::suite::Group;
+
+pub(crate) fn groups() -> Vec<Group> {
+    vec![
+        plain::group(),
+        plain::unwell(),
+        gateway::group(),
+        gateway::auth(),
+        metrics::group(),
+    ]
+}
