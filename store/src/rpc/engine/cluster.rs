@@ -1,11 +1,14 @@
 //! The members of the cluster.
 
 use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use revkeep_schemas::etcd_api::etcdserverpb as api;
+use revkeep_schemas::member::ids::member_id;
 
 use super::{Caller, Engine};
 use crate::error::{Result, StoreError};
+use crate::raft::PeerMember;
 use crate::server::ServerUrl;
 
 impl Engine {
@@ -17,7 +20,14 @@ impl Engine {
     ) -> Result<api::MemberAddResponse> {
         let urls = peer_urls(&request.peer_ur_ls)?;
         self.check_admin(caller.as_ref())?;
-        let id = self.raft.add_member(urls.clone(), request.is_learner).await?;
+        let id = new_member_id(&urls);
+        let member = PeerMember {
+            id,
+            name: String::new(),
+            peer_urls: urls.clone(),
+            learner: request.is_learner,
+        };
+        self.raft.add_member(member).await?;
         Ok(api::MemberAddResponse {
             header: Some(self.header_without_revision()),
             member: Some(api::Member {
@@ -98,6 +108,14 @@ impl Engine {
             .map(Into::into)
             .collect()
     }
+}
+
+/// The id of a member that joins later. In place of the cluster's token stands the second at which it is added, so that a
+/// member that was removed can come back as another (etcd, `server/etcdserver/api/membership/member.go`).
+fn new_member_id(peer_urls: &[String]) -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let second = since_epoch.unwrap_or_default().as_secs();
+    member_id(peer_urls, &second.to_string())
 }
 
 /// Peer URLs as a member is known by them: valid, sorted.

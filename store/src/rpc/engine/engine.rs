@@ -1,5 +1,6 @@
 //! The engine itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use revkeep_schemas::store_api::proposal::Command;
 use tokio::sync::watch;
 
 use crate::apply::quota::Quota;
-use crate::apply::{Propose, Response, Shared};
+use crate::apply::{Outcome, Propose, Response, Shared};
 use crate::auth::AuthInfo;
 use crate::error::{Result, StoreError};
 use crate::executor::Executor;
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub request_timeout: Duration,
     /// How long a follower waits for a leader before it stands for election.
     pub election_timeout: Duration,
+    /// Where snapshots are written before they are sent.
+    pub scratch: PathBuf,
     /// Where reads of many rows happen.
     pub executor: Executor,
 }
@@ -42,13 +45,13 @@ pub struct EngineOptions {
 pub struct Engine {
     pub(super) options: EngineOptions,
     pub(super) shared: Shared,
-    pub(super) raft: RaftHandle,
+    pub(super) raft: RaftHandle<Outcome>,
     pub(super) leadership: watch::Receiver<Leadership>,
 }
 
 impl Engine {
     /// An engine over a running member.
-    pub fn new(options: EngineOptions, shared: Shared, raft: RaftHandle) -> Arc<Self> {
+    pub fn new(options: EngineOptions, shared: Shared, raft: RaftHandle<Outcome>) -> Arc<Self> {
         Arc::new(Self {
             leadership: raft.leadership(),
             options,
@@ -68,7 +71,7 @@ impl Engine {
     }
 
     /// Consensus.
-    pub fn raft(&self) -> &RaftHandle {
+    pub fn raft(&self) -> &RaftHandle<Outcome> {
         &self.raft
     }
 
@@ -101,7 +104,7 @@ impl Engine {
     /// Proposes a command and waits until this member has applied it.
     pub(super) async fn propose(&self, command: Command, caller: Caller) -> Result<Response> {
         let AuthInfo { user, revision } = caller.unwrap_or_default();
-        self.raft.propose(command, user, revision).await
+        self.raft.propose(command, &user, revision).await?
     }
 }
 

@@ -6,6 +6,7 @@
 mod auth;
 mod cluster;
 mod compaction;
+mod downgrade;
 mod engine;
 mod header;
 mod lease;

@@ -1,0 +1,266 @@
+//! All services behind one door.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use hyper::body::Frame;
+use revkeep_schemas::etcd_api::etcdserverpb::auth_server::AuthServer;
+use revkeep_schemas::etcd_api::etcdserverpb::cluster_server::ClusterServer;
+use revkeep_schemas::etcd_api::etcdserverpb::kv_server::KvServer;
+use revkeep_schemas::etcd_api::etcdserverpb::lease_server::LeaseServer;
+use revkeep_schemas::etcd_api::etcdserverpb::maintenance_server::MaintenanceServer;
+use revkeep_schemas::etcd_api::etcdserverpb::watch_server::WatchServer;
+use revkeep_schemas::etcd_api::v3electionpb::election_server::ElectionServer;
+use revkeep_schemas::etcd_api::v3lockpb::lock_server::LockServer;
+use revkeep_schemas::etcd_api::FILE_DESCRIPTOR_SET;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::codegen::{Body as HttpBody, Bytes, Service};
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tonic_health::server::HealthReporter;
+
+use super::calls::{Calls, Method, MethodKind};
+use super::engine::Engine;
+use super::services::{
+    AuthService, ClusterService, ElectionService, KvService, LeaseService, LockService,
+    MaintenanceService, WatchService,
+};
+use crate::error::{Result, StoreError};
+
+/// What a message may have beyond `--max-request-bytes` before it is refused unread (etcd, `grpcOverheadBytes`).
+const OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// The methods that a learner answers (etcd, `v3rpc/util.go`, `isRPCSupportedForLearner`). Range looks at the request.
+const FOR_LEARNERS: [&str; 3] = [
+    "/etcdserverpb.KV/Range",
+    "/etcdserverpb.Maintenance/Status",
+    "/etcdserverpb.Maintenance/Snapshot",
+];
+
+/// How tonic begins when a message is larger than allowed.
+const TOO_LARGE: &str = "Error, decoded message length too large";
+
+/// Every service of a member. Clones are the same.
+#[derive(Clone)]
+pub struct Grpc {
+    engine: Arc<Engine>,
+    calls: Calls,
+    kv: KvServer<KvService>,
+    others: Routes,
+}
+
+impl std::fmt::Debug for Grpc {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Grpc")
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Grpc {
+    /// The services over an engine, counted in `calls`, and what tells clients of the health service how it is.
+    ///
+    /// # Errors
+    /// If the API's descriptors cannot be read: the build is broken.
+    pub fn new(engine: &Arc<Engine>, calls: Calls) -> Result<(Self, HealthReporter)> {
+        let limit = engine
+            .options()
+            .max_request_bytes
+            .saturating_add(OVERHEAD_BYTES);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let broken = |error| StoreError::internal_from("the API's descriptors", error);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        /// A service over the engine, with the limit on its messages.
+        macro_rules! serve {
+            ($server:ident($service:ident)) => {
+                $server::new($service {
+                    engine: Arc::clone(engine),
+                })
+                .max_decoding_message_size(limit)
+                .max_encoding_message_size(usize::MAX)
+            };
+        }
+        let others = Routes::new(serve!(WatchServer(WatchService)))
+            .add_service(serve!(LeaseServer(LeaseService)))
+            .add_service(serve!(ClusterServer(ClusterService)))
+            .add_service(serve!(MaintenanceServer(MaintenanceService)))
+            .add_service(serve!(AuthServer(AuthService)))
+            .add_service(serve!(ElectionServer(ElectionService)))
+            .add_service(serve!(LockServer(LockService)))
+            .add_service(health_service)
+            .add_service(reflection().build_v1().map_err(broken)?)
+            .add_service(reflection().build_v1alpha().map_err(broken)?)
+            .prepare();
+        let grpc = Self {
+            engine: Arc::clone(engine),
+            calls,
+            kv: serve!(KvServer(KvService)),
+            others,
+        };
+        Ok((grpc, health))
+    }
+
+    /// What is refused before its service sees it.
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<()> {
+        if headers
+            .get("hasleader")
+            .is_some_and(|value| value == "true")
+        {
+            self.engine.require_leader()?;
+        }
+        let etcds = path.starts_with("/etcdserverpb.") || path.starts_with("/v3");
+        if etcds && !FOR_LEARNERS.contains(&path) && self.engine.is_learner() {
+            return Err(StoreError::NotSupportedForLearner);
+        }
+        Ok(())
+    }
+}
+
+impl Service<Request<Body>> for Grpc {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path();
+        let method = self.calls.of(path).cloned();
+        if let Some(method) = &method {
+            method.start();
+        }
+        if let Err(error) = self.admit(path, request.headers()) {
+            if let Some(method) = &method {
+                method.end(error.code());
+            }
+            return Box::pin(async move { Ok(Status::from(error).into_http()) });
+        }
+        // The busiest service is not looked up.
+        let answer: BoxFuture<'static, _> = if path.starts_with("/etcdserverpb.KV/") {
+            self.kv.call(request)
+        } else {
+            let answer = self.others.call(request);
+            Box::pin(answer)
+        };
+        Box::pin(async move {
+            let response = answer.await?;
+            let response = rephrased(response);
+            Ok(match method {
+                Some(method) => counted(response, method),
+                None => response,
+            })
+        })
+    }
+}
+
+/// The code of a call that is over with its headers: any error before the first message.
+fn early_code(headers: &HeaderMap) -> Option<Code> {
+    let status = headers.get("grpc-status")?;
+    Some(Code::from_bytes(status.as_bytes()))
+}
+
+/// tonic's refusal of a message that is too large, in gRPC's own words and with its code.
+fn rephrased(response: Response<Body>) -> Response<Body> {
+    if early_code(response.headers()) != Some(Code::OutOfRange) {
+        return response;
+    }
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.message().starts_with(TOO_LARGE) => {
+            let mut numbers = status
+                .message()
+                .split(|letter: char| !letter.is_ascii_digit())
+                .filter(|number| !number.is_empty());
+            let found = numbers.next().unwrap_or_default();
+            let limit = numbers.next().unwrap_or_default();
+            Status::resource_exhausted(format!(
+                "grpc: received message larger than max ({found} vs. {limit})"
+            ))
+            .into_http()
+        }
+        _ => response,
+    }
+}
+
+/// Counts the outcome: of a unary call at once, of a stream when it ends.
+fn counted(response: Response<Body>, method: Arc<Method>) -> Response<Body> {
+    if let Some(code) = early_code(response.headers()) {
+        method.end(code);
+        return response;
+    }
+    if method.kind() == MethodKind::Unary {
+        method.end(Code::Ok);
+        return response;
+    }
+    response.map(|body| {
+        Body::new(CountedBody {
+            body,
+            method,
+            ended: false,
+        })
+    })
+}
+
+/// The messages of a stream, counted as they go out.
+struct CountedBody {
+    body: Body,
+    method: Arc<Method>,
+    ended: bool,
+}
+
+impl CountedBody {
+    fn end(&mut self, code: Code) {
+        if !self.ended {
+            self.ended = true;
+            self.method.end(code);
+        }
+    }
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => match frame.trailers_ref() {
+                Some(trailers) => {
+                    let code = early_code(trailers).unwrap_or(Code::Unknown);
+                    self.end(code);
+                }
+                None => self.method.sent(),
+            },
+            Some(Err(status)) => {
+                let code = status.code();
+                self.end(code);
+            }
+            None => self.end(Code::Ok),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        // The client has gone.
+        self.end(Code::Cancelled);
+    }
+}

@@ -1,0 +1,186 @@
+//! Connections, from the handshake to the last answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+
+use super::Port;
+use crate::rpc::CertificateName;
+use crate::server::tls::common_name;
+
+/// What a client may send of one stream before it must wait.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// What it may send on all streams of a connection. The window is opened anew when half of it is used up, so a larger one
+/// costs fewer frames.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// How many streams a client may reset before they are looked at; a client that gives up many calls at once is no attack.
+const PENDING_RESETS: usize = 4096;
+
+/// How long the other side may take for its part of the TLS handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long open calls may take when the member stops.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long to wait after a failed accept: usually too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How connections are served.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct ConnectionOptions {
+    /// The most streams of one connection.
+    pub(in crate::server) max_concurrent_streams: u32,
+    /// Whether the common name of a client's certificate names a user.
+    pub(in crate::server) certificate_names_user: bool,
+    /// The common names that certificates may carry; empty for any.
+    pub(in crate::server) allowed_names: Arc<[String]>,
+}
+
+/// Serves a port until `stop`, and then the calls that are open for a moment longer.
+pub(in crate::server) async fn serve<S, B>(
+    port: Port,
+    options: ConnectionOptions,
+    service: S,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = port.listener.accept() => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(connection(
+                    stream,
+                    port.tls.clone(),
+                    options.clone(),
+                    service.clone(),
+                    stop.clone(),
+                ));
+            }
+            Err(error) => {
+                tracing::warn!(%error, url = %port.url, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(port);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    // What still runs then, watches say, is cut off.
+    let _ = tokio::time::timeout(GRACE, ended).await;
+    connections.shutdown().await;
+}
+
+async fn connection<S, B>(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    options: ConnectionOptions,
+    service: S,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Small answers must not wait for larger ones. A connection that is gone already will say so.
+    let _ = stream.set_nodelay(true);
+    let Some(acceptor) = tls else {
+        return talk(stream, &options, service, None, stop).await;
+    };
+    let stream = match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "rejected a connection");
+            return;
+        }
+        Err(_) => return,
+    };
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first);
+    let name = certificate.and_then(common_name);
+    let allowed = &options.allowed_names;
+    if !allowed.is_empty() && !name.as_ref().is_some_and(|name| allowed.contains(name)) {
+        tracing::warn!(?name, "rejected a connection: its certificate is another's");
+        return;
+    }
+    let name = name
+        .filter(|_| options.certificate_names_user)
+        .map(|name| CertificateName(name.into()));
+    talk(stream, &options, service, name, stop).await;
+}
+
+async fn talk<S, B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    options: &ConnectionOptions,
+    service: S,
+    name: Option<CertificateName>,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .max_pending_accept_reset_streams(PENDING_RESETS);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(name) = &name {
+            request.extensions_mut().insert(name.clone());
+        }
+        service.clone().call(request)
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), answer);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
