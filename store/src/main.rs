@@ -1,13 +1,49 @@
 //! `revkeep-store`: one member of the replicated store.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::Parser as _;
+use revkeep_store::StoreError;
+use revkeep_store::command::{Arguments, exit_code};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
 fn main() -> ExitCode {
-    // With standard error closed there is nobody to tell.
-    let _ = writeln!(
-        std::io::stderr().lock(),
-        "revkeep-store: the store is not built yet: run etcd 3.4 to 3.7 and point revkeep-agent at it"
-    );
-    ExitCode::FAILURE
+    let arguments = Arguments::parse();
+    arguments.start_log();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StoreError::internal_from("cannot start the runtime", error))
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                let stop = CancellationToken::new();
+                tokio::spawn(stop_on_signal(stop.clone()));
+                arguments.execute(stop).await
+            })
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error closed there is nobody to tell.
+            let _ = writeln!(std::io::stderr().lock(), "revkeep-store: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// SIGTERM and SIGINT ask for an orderly end.
+async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    stop.cancel();
 }

@@ -1,0 +1,101 @@
+//! The handle of a running member.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::Outcome;
+use crate::error::{Result, StoreError};
+use crate::raft::{RaftHandle, StopReason};
+use crate::rpc::Engine;
+use crate::server::ServerUrl;
+
+/// A running member. Dropping it ends its listeners at once; [`Node::stop`] does so in good order.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) engine: Arc<Engine>,
+    pub(super) raft: RaftHandle<Outcome>,
+    pub(super) client_urls: Vec<ServerUrl>,
+    pub(super) peer_urls: Vec<ServerUrl>,
+    /// Ends the listeners.
+    pub(super) stop: CancellationToken,
+    pub(super) listeners: JoinSet<()>,
+    /// What it does by itself.
+    pub(super) duties: JoinSet<()>,
+    pub(super) stopped: watch::Receiver<Option<StopReason>>,
+}
+
+impl Node {
+    /// The URLs that clients are served at, with the ports that were found free where the settings left the choice.
+    pub fn client_urls(&self) -> &[ServerUrl] {
+        &self.client_urls
+    }
+
+    /// The URLs that peers are served at.
+    pub fn peer_urls(&self) -> &[ServerUrl] {
+        &self.peer_urls
+    }
+
+    /// What requests come to, for callers in the same process.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Waits until this member knows a leader.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when it stops first.
+    pub async fn has_leader(&self) -> Result<()> {
+        let mut leadership = self.engine.watch_leadership();
+        let found = leadership.wait_for(|now| now.leader.is_some()).await;
+        found.map(drop).map_err(|_| StoreError::Stopped)
+    }
+
+    /// Waits until the member cannot go on by itself: `Ok` when it was removed from the cluster.
+    ///
+    /// # Errors
+    /// What its disk or state said.
+    pub async fn ended(&self) -> Result<()> {
+        let mut stopped = self.stopped.clone();
+        let reason = match stopped.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            Err(_) => None,
+        };
+        match reason {
+            Some(StopReason::Failed(error)) => Err(error),
+            Some(StopReason::Removed | StopReason::Shutdown) | None => Ok(()),
+        }
+    }
+
+    /// Hands leadership on, ends the listeners, and leaves a state that needs no replay.
+    ///
+    /// # Errors
+    /// If the last flush fails.
+    pub async fn stop(mut self) -> Result<()> {
+        if let Err(error) = self.raft.step_down().await {
+            tracing::warn!(%error, "cannot hand leadership on");
+        }
+        self.stop.cancel();
+        while self.listeners.join_next().await.is_some() {}
+        self.duties.shutdown().await;
+        self.raft.shutdown().await;
+        let mvcc = Arc::clone(&self.engine.shared().mvcc);
+        let executor = self.engine.options().executor;
+        executor
+            .run(move || {
+                mvcc.stop();
+                mvcc.flush()
+            })
+            .await??;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,308 @@
+//! Putting a member together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Environment, Node};
+use crate::apply::quota::Quota;
+use crate::apply::{Applier, ApplierOptions, Propose};
+use crate::auth::BcryptCost;
+use crate::auth::token::{TokenOptions, Tokens};
+use crate::backend::{Backend, BackendOptions, Disk, FileDisk, Position};
+use crate::error::{Result, StoreError};
+use crate::http::{Front, Metrics};
+use crate::lease::LessorOptions;
+use crate::mvcc::{CompactionMode, MvccOptions};
+use crate::raft::{Dial, RaftConfig, RaftEnvironment, RaftHandle, StateMachine as _, TcpDial};
+use crate::rpc::{Calls, Engine, EngineOptions, Grpc};
+use crate::server::data::{DataFolder, Seed};
+use crate::server::founding::{Founding, found};
+use crate::server::listen::{ConnectionOptions, Port, bind, serve};
+use crate::server::tls::{TlsDial, acceptor};
+use crate::server::{Config, InitialCluster, ServerUrl, TlsFiles, duty};
+use crate::watch::WatchOptions;
+use crate::{executor::Executor, snapshot};
+
+/// What an answer to a watcher may have beyond `--max-request-bytes` before it is cut (etcd, `grpcOverheadBytes`).
+const OVERHEAD_BYTES: usize = 512 * 1024;
+
+impl Node {
+    /// Starts a member. When this returns it listens, and has applied what it knew to be agreed on before.
+    ///
+    /// # Errors
+    /// [`StoreError::Config`] for settings that cannot be, [`StoreError::Damaged`] for files that cannot be trusted,
+    /// [`StoreError::Disk`] when the disk fails.
+    pub async fn start(mut config: Config, environment: Environment) -> Result<Self> {
+        let ports = Ports::bind(&mut config).await?;
+        config.check()?;
+        let dial = match &environment.dial {
+            Some(dial) => Arc::clone(dial),
+            None => dial_of(config.peer_tls.as_ref())?,
+        };
+        let executor = environment.executor;
+        let folder = DataFolder::open(&config.data_dir)?;
+        let founding = begin(&config, &folder, &dial, executor).await?;
+        let identity = &founding.identity;
+        let scratch = folder.prepare_scratch()?;
+        let disk: Arc<dyn Disk> = match environment.disk {
+            Some(disk) => disk,
+            None => Arc::new(file_disk(folder.member())?),
+        };
+
+        let applier = {
+            let (config, disk, scratch) = (config.clone(), Arc::clone(&disk), scratch.clone());
+            let open = move || open_state(&config, disk, scratch, executor);
+            Arc::new(executor.run(open).await??)
+        };
+        let shared = applier.shared().clone();
+        let raft = RaftHandle::start(
+            raft_config(&config, &founding, scratch.clone()),
+            &founding.founders,
+            Arc::clone(&applier) as _,
+            RaftEnvironment {
+                disk,
+                dial,
+                executor,
+            },
+        )
+        .await?;
+        raft.set_duties(Arc::clone(&shared.lessor) as _);
+        tracing::info!(
+            name = config.name,
+            member = format_args!("{:x}", identity.member_id),
+            cluster = format_args!("{:x}", identity.cluster_id),
+            position = %applier.position(),
+            "started"
+        );
+
+        let options = EngineOptions {
+            cluster_id: identity.cluster_id,
+            member_id: identity.member_id,
+            max_request_bytes: config.max_request_bytes,
+            max_txn_ops: config.max_txn_ops,
+            quota: Quota::new(config.quota_backend_bytes),
+            request_timeout: config.request_timeout(),
+            election_timeout: config.election_timeout,
+            scratch,
+            executor,
+        };
+        let engine = Engine::new(options, shared, raft.clone());
+        let stop = CancellationToken::new();
+        let listeners = ports.serve(&config, &engine, &raft, &stop).await?;
+        let mut duties = JoinSet::new();
+        duties.spawn(duty::lead(Arc::clone(&engine)));
+        duties.spawn(duty::publish(
+            Arc::clone(&engine),
+            config.name.clone(),
+            config.advertise_client_urls.clone(),
+        ));
+        duties.spawn(duty::compact(Arc::clone(&engine), config.clone()));
+        let leases = Arc::clone(&engine);
+        duties.spawn(async move {
+            let lessor = Arc::clone(&leases.shared().lessor);
+            lessor.run(leases as Arc<dyn Propose>).await;
+        });
+        Ok(Self {
+            stopped: raft.stopped(),
+            engine,
+            raft,
+            client_urls: config.listen_client_urls,
+            peer_urls: config.listen_peer_urls,
+            stop,
+            listeners,
+            duties,
+        })
+    }
+}
+
+/// The ports that a member has taken, before anything else: whoever cannot be reached need not begin.
+struct Ports {
+    clients: Vec<Port>,
+    peers: Vec<Port>,
+    metrics: Vec<Port>,
+}
+
+impl Ports {
+    async fn bind(config: &mut Config) -> Result<Self> {
+        let client_tls = config.client_tls.as_ref().map(acceptor).transpose()?;
+        let peer_tls = config.peer_tls.as_ref().map(acceptor).transpose()?;
+        let mut ports = Self {
+            clients: Vec::new(),
+            peers: Vec::new(),
+            metrics: Vec::new(),
+        };
+        for url in &config.listen_client_urls {
+            ports.clients.push(bind(url, client_tls.as_ref()).await?);
+        }
+        for url in &config.listen_peer_urls {
+            ports.peers.push(bind(url, peer_tls.as_ref()).await?);
+        }
+        for url in &config.listen_metrics_urls {
+            ports.metrics.push(bind(url, client_tls.as_ref()).await?);
+        }
+        let found = |ports: &[Port]| ports.iter().map(|port| port.url.clone()).collect();
+        let clients: Vec<ServerUrl> = found(&ports.clients);
+        let peers: Vec<ServerUrl> = found(&ports.peers);
+        // Where the settings left the port open, what is told must follow what was found.
+        if config.advertise_client_urls == config.listen_client_urls {
+            config.advertise_client_urls.clone_from(&clients);
+        }
+        if config.initial_advertise_peer_urls == config.listen_peer_urls
+            && config.listen_peer_urls.iter().any(|url| url.port() == 0)
+        {
+            config.initial_advertise_peer_urls.clone_from(&peers);
+            config.initial_cluster = InitialCluster::alone(&config.name, &peers);
+        }
+        config.listen_client_urls = clients;
+        config.listen_peer_urls = peers;
+        Ok(ports)
+    }
+
+    async fn serve(
+        self,
+        config: &Config,
+        engine: &Arc<Engine>,
+        raft: &RaftHandle<crate::apply::Outcome>,
+        stop: &CancellationToken,
+    ) -> Result<JoinSet<()>> {
+        let calls = Calls::new()?;
+        let metrics = Arc::new(Metrics::new(engine, calls.clone()));
+        let (grpc, health) = Grpc::new(engine, calls)?;
+        health
+            .set_service_status("", tonic_health::ServingStatus::Serving)
+            .await;
+        let front = Front::new(engine, grpc, metrics)?;
+        let mut listeners = JoinSet::new();
+        let of_clients = connection_options(config, config.client_tls.as_ref());
+        for port in self.clients.into_iter().chain(self.metrics) {
+            tracing::info!(url = %port.url, "serving clients");
+            let (options, front, stop) = (of_clients.clone(), front.clone(), stop.clone());
+            listeners.spawn(serve(port, options, front, stop));
+        }
+        let of_peers = connection_options(config, config.peer_tls.as_ref());
+        let service = tonic::service::Routes::new(raft.peer_service()).prepare();
+        for port in self.peers {
+            tracing::info!(url = %port.url, "serving peers");
+            let (options, service, stop) = (of_peers.clone(), service.clone(), stop.clone());
+            listeners.spawn(serve(port, options, service, stop));
+        }
+        Ok(listeners)
+    }
+}
+
+fn connection_options(config: &Config, tls: Option<&TlsFiles>) -> ConnectionOptions {
+    ConnectionOptions {
+        max_concurrent_streams: config.max_concurrent_streams,
+        certificate_names_user: tls.is_some_and(|tls| tls.client_cert_auth),
+        allowed_names: tls.map_or_else(Arc::default, |tls| tls.allowed_names.clone().into()),
+    }
+}
+
+fn dial_of(tls: Option<&TlsFiles>) -> Result<Arc<dyn Dial>> {
+    Ok(match tls {
+        Some(files) => Arc::new(TlsDial::new(files)?),
+        None => Arc::new(TcpDial),
+    })
+}
+
+fn file_disk(path: PathBuf) -> Result<FileDisk> {
+    FileDisk::open(path.clone()).map_err(|error| {
+        StoreError::disk(format!("cannot open {}: {error}", path.display()), error)
+    })
+}
+
+/// Who the member is. At its first start that is decided, and what a restore left becomes its state.
+async fn begin(
+    config: &Config,
+    folder: &DataFolder,
+    dial: &Arc<dyn Dial>,
+    executor: Executor,
+) -> Result<Founding> {
+    if let Some(identity) = folder.identity()? {
+        // Used only by a log that is still empty: the first start may have ended before its first entry.
+        let founders = crate::server::founding::founders_of(config);
+        let founded = founders.iter().any(|one| one.id == identity.member_id);
+        return Ok(Founding {
+            identity,
+            founders: if founded { founders } else { Vec::new() },
+        });
+    }
+    let seed = folder.seed()?;
+    let founding = found(config, seed.as_ref(), dial).await?;
+    let (folder, identity) = (folder.clone(), founding.identity.clone());
+    executor
+        .run(move || {
+            folder.give_birth(&identity, |unborn| match &seed {
+                Some(seed) => import(seed, unborn.to_path_buf()),
+                None => Ok(()),
+            })?;
+            seed.map_or(Ok(()), Seed::remove)
+        })
+        .await??;
+    Ok(founding)
+}
+
+/// Makes the state of a new member from what a restore left.
+fn import(seed: &Seed, into: PathBuf) -> Result<()> {
+    let path = seed.file();
+    tracing::info!(file = %path.display(), "beginning with restored data");
+    let disk = Arc::new(file_disk(into)?);
+    let backend = Backend::open(disk, BackendOptions::default())?;
+    // The log of a new cluster begins at its beginning, whatever log the data came from.
+    snapshot::import(&backend, &path, Some((Position::default(), None)))
+}
+
+fn open_state(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    scratch: PathBuf,
+    executor: Executor,
+) -> Result<Applier> {
+    let backend = Arc::new(Backend::open(disk, BackendOptions::default())?);
+    let clock = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+    };
+    let tokens = TokenOptions::parse(&config.auth_token)?;
+    let lessor = LessorOptions::new(config.election_timeout);
+    Applier::open(
+        backend,
+        ApplierOptions {
+            mvcc: MvccOptions {
+                min_lease_ttl_s: lessor.min_ttl,
+                compaction: match executor {
+                    Executor::Threads => CompactionMode::Thread,
+                    Executor::Inline => CompactionMode::OnFlush,
+                },
+            },
+            snapshot_folder: scratch,
+            quota: Quota::new(config.quota_backend_bytes),
+            tokens: Tokens::new(&tokens, config.auth_token_ttl, Arc::new(clock))?,
+            bcrypt_cost: BcryptCost::new(config.bcrypt_cost),
+            lessor,
+            watch: WatchOptions {
+                progress_interval: config.watch_progress_notify_interval,
+                fragment_bytes: config.max_request_bytes.saturating_add(OVERHEAD_BYTES),
+                executor,
+            },
+        },
+    )
+}
+
+fn raft_config(config: &Config, founding: &Founding, scratch: PathBuf) -> RaftConfig {
+    let Founding { identity, .. } = founding;
+    RaftConfig {
+        heartbeat: config.heartbeat_interval,
+        election: config.election_timeout,
+        // What the store wraps around a request is more than what etcd wraps around it, which is what the flag counts.
+        max_request_bytes: config.max_request_bytes.saturating_add(1024),
+        strict_reconfig_check: config.strict_reconfig_check,
+        max_learners: config.max_learners,
+        keep_entries: config.snapshot_count.clamp(100, 5_000),
+        ..RaftConfig::new(identity.cluster_id, identity.member_id, scratch)
+    }
+}
