@@ -136,7 +136,7 @@ impl Engine {
 
     /// All leases that the caller may see.
     pub fn lease_leases(&self, caller: Option<&AuthInfo>) -> Result<api::LeaseLeasesResponse> {
-        let ids = self.shared.lessor.leases();
+        let ids = self.shared.lessor.ids();
         for &id in &ids {
             let auth = &self.shared.auth;
             auth.check_lease_read(caller, id, &*self.shared.mvcc)?;

@@ -80,7 +80,7 @@ impl Engine {
         let answer = self.options.executor.run(move || mvcc.hash()).await??;
         let mut response = api::HashResponse {
             header: Some(api::ResponseHeader {
-                revision: answer.revision,
+                revision: answer.current,
                 ..api::ResponseHeader::default()
             }),
             hash: answer.hash,

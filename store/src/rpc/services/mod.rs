@@ -18,15 +18,27 @@ pub(super) use lock::LockService;
 pub(super) use maintenance::MaintenanceService;
 pub(super) use watch::WatchService;
 
-/// Implements a unary method of a service: who asks, then the engine's function of the same kind.
+/// Implements unary methods of a service: who asks, then the engine's function of the same kind. Written out as
+/// `async_trait` writes it, which does not look inside of macros.
 macro_rules! unary {
     ($($name:ident($request:ty) -> $response:ty = |$engine:ident, $caller:ident, $message:ident| $body:expr;)*) => {
-        $(async fn $name(&self, request: Request<$request>) -> Result<Response<$response>, Status> {
-            let $engine = &*self.engine;
-            let $caller = $engine.caller(&request).await?;
-            let $message = request.into_inner();
-            let response: crate::error::Result<$response> = $body;
-            Ok(Response::new(response?))
+        $(fn $name<'life0, 'async_trait>(
+            &'life0 self,
+            request: Request<$request>,
+        ) -> std::pin::Pin<
+            Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'async_trait>,
+        >
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(async move {
+                let $engine = &*self.engine;
+                let $caller = $engine.caller(&request).await?;
+                let $message = request.into_inner();
+                let response: crate::error::Result<$response> = $body;
+                Ok(Response::new(response?))
+            })
         })*
     };
 }

@@ -9,4 +9,4 @@ mod seed;
 
 pub(super) use folder::DataFolder;
 pub(super) use identity::Identity;
-pub(super) use seed::{Seed, SeedMember};
+pub(super) use seed::Seed;

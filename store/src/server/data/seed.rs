@@ -9,15 +9,12 @@ use super::folder::failed;
 use crate::error::{Result, StoreError};
 use crate::members::Member;
 
-/// A member as the seed names it.
-pub(in crate::server) type SeedMember = Member;
-
 /// A database to begin with.
 #[derive(Debug)]
 pub(in crate::server) struct Seed {
     folder: PathBuf,
     /// The members that the restore was told; none for a bare database.
-    pub(in crate::server) members: Vec<SeedMember>,
+    pub(in crate::server) members: Vec<Member>,
 }
 
 impl Seed {
@@ -37,7 +34,7 @@ impl Seed {
         if let Some(bucket) = file.bucket(b"members").map_err(|error| damaged(&error))? {
             let mut entries = bucket.cursor();
             while let Some((_, value)) = entries.next_entry().map_err(|error| damaged(&error))? {
-                let member: SeedMember =
+                let member: Member =
                     serde_json::from_slice(value).map_err(|error| damaged(&error))?;
                 members.push(member);
             }

@@ -288,6 +288,7 @@ fn open_state(
                 progress_interval: config.watch_progress_notify_interval,
                 fragment_bytes: config.max_request_bytes.saturating_add(OVERHEAD_BYTES),
                 executor,
+                ..WatchOptions::default()
             },
         },
     )
