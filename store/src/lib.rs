@@ -9,6 +9,7 @@ pub mod alarm;
 pub mod apply;
 pub mod auth;
 pub mod backend;
+pub mod command;
 pub mod error;
 pub mod executor;
 pub mod http;

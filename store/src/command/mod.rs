@@ -4,7 +4,6 @@ mod flags;
 mod log;
 mod serve;
 
-
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 

@@ -71,7 +71,7 @@ impl MethodKind {
 
 /// The counters of one method.
 #[derive(Debug)]
-pub struct Method {
+pub(super) struct Method {
     service: String,
     name: String,
     kind: MethodKind,
@@ -83,7 +83,7 @@ pub struct Method {
 
 impl Method {
     /// What kind of call it is.
-    pub fn kind(&self) -> MethodKind {
+    pub(super) fn kind(&self) -> MethodKind {
         self.kind
     }
 

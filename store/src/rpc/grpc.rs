@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use hyper::body::Frame;
+use revkeep_schemas::etcd_api::FILE_DESCRIPTOR_SET;
 use revkeep_schemas::etcd_api::etcdserverpb::auth_server::AuthServer;
 use revkeep_schemas::etcd_api::etcdserverpb::cluster_server::ClusterServer;
 use revkeep_schemas::etcd_api::etcdserverpb::kv_server::KvServer;
@@ -15,7 +16,6 @@ use revkeep_schemas::etcd_api::etcdserverpb::maintenance_server::MaintenanceServ
 use revkeep_schemas::etcd_api::etcdserverpb::watch_server::WatchServer;
 use revkeep_schemas::etcd_api::v3electionpb::election_server::ElectionServer;
 use revkeep_schemas::etcd_api::v3lockpb::lock_server::LockServer;
-use revkeep_schemas::etcd_api::FILE_DESCRIPTOR_SET;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::{Body as HttpBody, Bytes, Service};

@@ -109,5 +109,8 @@ fn read(mut sending: Sending) -> Result<(SnapshotResponse, Option<Sending>)> {
 }
 
 fn cannot_read(path: &TempPath, error: std::io::Error) -> StoreError {
-    StoreError::internal_from(format!("cannot read the snapshot {}", path.display()), error)
+    StoreError::internal_from(
+        format!("cannot read the snapshot {}", path.display()),
+        error,
+    )
 }

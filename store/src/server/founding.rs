@@ -60,7 +60,8 @@ fn from_settings(config: &Config) -> Result<Founding> {
     let founders = founders_of(config);
     let own = founders.iter().find(|founder| founder.name == config.name);
     // The settings were checked for it.
-    let own = own.ok_or_else(|| StoreError::Config("--initial-cluster lacks this member".into()))?;
+    let own =
+        own.ok_or_else(|| StoreError::Config("--initial-cluster lacks this member".into()))?;
     Ok(Founding {
         identity: identity_of(own, &founders),
         founders,

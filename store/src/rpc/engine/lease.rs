@@ -143,10 +143,7 @@ impl Engine {
         }
         Ok(api::LeaseLeasesResponse {
             header: Some(self.header()),
-            leases: ids
-                .into_iter()
-                .map(|id| api::LeaseStatus { id })
-                .collect(),
+            leases: ids.into_iter().map(|id| api::LeaseStatus { id }).collect(),
         })
     }
 

@@ -84,10 +84,7 @@ impl Election for ElectionService {
         }))
     }
 
-    async fn observe(
-        &self,
-        request: Request<LeaderRequest>,
-    ) -> Result<Response<Leaders>, Status> {
+    async fn observe(&self, request: Request<LeaderRequest>) -> Result<Response<Leaders>, Status> {
         let session = Session::of(&self.engine, &request);
         let prefix = prefix_of(&request.into_inner().name);
         let (leaders, seen) = mpsc::channel(1);

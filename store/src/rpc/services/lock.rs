@@ -6,7 +6,9 @@ use bytes::Bytes;
 use revkeep_schemas::etcd_api::etcdserverpb::range_request::SortOrder;
 use revkeep_schemas::etcd_api::etcdserverpb::{ResponseHeader, TxnRequest};
 use revkeep_schemas::etcd_api::v3lockpb::lock_server::Lock;
-use revkeep_schemas::etcd_api::v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse};
+use revkeep_schemas::etcd_api::v3lockpb::{
+    LockRequest, LockResponse, UnlockRequest, UnlockResponse,
+};
 use tonic::{Request, Response, Status};
 
 use crate::error::{Result as StoreResult, StoreError};
@@ -78,9 +80,7 @@ async fn lock(session: Session, request: LockRequest) -> StoreResult<LockRespons
     let found = session.get(one(key.clone())).await?;
     place.waiting = None;
     if found.kvs.is_empty() {
-        return Err(StoreError::internal(
-            "mutex: session is expired",
-        ));
+        return Err(StoreError::internal("mutex: session is expired"));
     }
     Ok(held(found.header, &key))
 }

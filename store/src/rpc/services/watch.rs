@@ -8,8 +8,8 @@ use revkeep_schemas::etcd_api::etcdserverpb as api;
 use revkeep_schemas::etcd_api::etcdserverpb::watch_request::RequestUnion;
 use revkeep_schemas::etcd_api::etcdserverpb::watch_server::Watch;
 use tokio::sync::mpsc;
-use tonic::{Request, Response, Status, Streaming};
 use tokio_util::task::AbortOnDropHandle;
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::Access;
 use crate::error::{Result as StoreResult, StoreError};
@@ -69,7 +69,11 @@ struct Requests {
 
 impl Requests {
     /// Takes the client's wishes until it goes away. A client that only stops asking keeps its watchers.
-    async fn read(self, mut requests: Streaming<api::WatchRequest>, failures: mpsc::Sender<Status>) {
+    async fn read(
+        self,
+        mut requests: Streaming<api::WatchRequest>,
+        failures: mpsc::Sender<Status>,
+    ) {
         loop {
             match requests.message().await {
                 Ok(Some(request)) => self.carry_out(request.request_union).await,
@@ -99,7 +103,9 @@ impl Requests {
                 }
                 self.stream.create(request).await;
             }
-            Some(RequestUnion::CancelRequest(request)) => self.stream.cancel(request.watch_id).await,
+            Some(RequestUnion::CancelRequest(request)) => {
+                self.stream.cancel(request.watch_id).await
+            }
             Some(RequestUnion::ProgressRequest(_)) => self.stream.request_progress(),
             None => {}
         }

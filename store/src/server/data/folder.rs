@@ -95,7 +95,10 @@ impl DataFolder {
 }
 
 pub(super) fn failed(action: &str, path: &Path, error: io::Error) -> StoreError {
-    StoreError::disk(format!("cannot {action} {}: {error}", path.display()), error)
+    StoreError::disk(
+        format!("cannot {action} {}: {error}", path.display()),
+        error,
+    )
 }
 
 fn create(path: &Path) -> Result<()> {

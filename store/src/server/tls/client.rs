@@ -53,8 +53,7 @@ impl Dial for TlsDial {
         let url = url.parse::<ServerUrl>();
         let connector = self.connector.clone();
         Box::pin(async move {
-            let invalid =
-                |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
+            let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
             let url = url.map_err(|error| invalid(error.message()))?;
             let stream = TcpStream::connect((url.host(), url.port())).await?;
             stream.set_nodelay(true)?;

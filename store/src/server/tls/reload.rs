@@ -55,7 +55,11 @@ impl Reloading {
 }
 
 fn changed(cert: &PathBuf, key: &PathBuf) -> Option<SystemTime> {
-    let of = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let of = |path: &PathBuf| {
+        std::fs::metadata(path)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
     of(cert).max(of(key))
 }
 
@@ -69,11 +73,7 @@ fn load(
     CertifiedKey::from_der(chain, signing, provider)
         .map(Arc::new)
         .map_err(|error| {
-            StoreError::Config(format!(
-                "{} and {}: {error}",
-                cert.display(),
-                key.display()
-            ))
+            StoreError::Config(format!("{} and {}: {error}", cert.display(), key.display()))
         })
 }
 
