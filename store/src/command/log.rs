@@ -36,7 +36,7 @@ impl LogFlags {
             level => level,
         };
         let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| format!("warn,revkeep_store={level}").into());
+            .unwrap_or_else(|_| format!("warn,openraft=error,revkeep_store={level}").into());
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(false)

@@ -55,7 +55,8 @@ impl Engine {
             db_size: bytes(shared.backend.size_bytes()),
             db_size_in_use: bytes(shared.backend.size_in_use_bytes()),
             leader,
-            raft_index: raft.committed,
+            // After a start the log is read as far as it was agreed on before anybody says so anew.
+            raft_index: raft.committed.max(raft.applied),
             raft_term: raft.term,
             raft_applied_index: raft.applied,
             errors: no_leader.into_iter().chain(alarms).collect(),
