@@ -2,7 +2,10 @@
 
 use std::{
     io::Write as _,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -48,6 +51,14 @@ impl Pages {
 #[derive(Default)]
 pub struct JournalStore {
     durable: Mutex<Pages>,
+    installs: AtomicU64,
+}
+
+impl JournalStore {
+    /// How many snapshots were installed.
+    pub fn installs(&self) -> u64 {
+        self.installs.load(Ordering::SeqCst)
+    }
 }
 
 /// Writes down every command, and answers with how many there are by then. Durable only as of the last flush.
@@ -170,6 +181,7 @@ impl StateMachine for Journal {
         if pages.position() != file.position {
             return Err(StoreError::internal("the snapshot is of another position"));
         }
+        self.store.installs.fetch_add(1, Ordering::SeqCst);
         *self.store.durable.lock().unwrap() = pages.clone();
         *self.pages.lock().unwrap() = pages;
         Ok(())

@@ -3,7 +3,11 @@
 //! A [`Software`] is what runs on each host; [`run`] gives it disks, addresses and faults, and [`History`] judges what
 //! clients saw. A failing run prints its seed.
 
-#![allow(dead_code, reason = "each test file uses its part of the harness")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test file uses its part of the harness"
+)]
 #![allow(
     unreachable_pub,
     reason = "a harness shared by several test programs, each a crate of its own"
@@ -14,6 +18,7 @@ mod faults;
 mod history;
 mod journal;
 mod net;
+mod stage;
 mod workload;
 mod world;
 
@@ -22,5 +27,6 @@ pub use faults::FaultMix;
 pub use history::{History, Kind};
 pub use journal::{Journal, JournalStore};
 pub use net::{SimDial, serve_peers};
+pub use stage::Stage;
 pub use workload::JournalMember;
 pub use world::{Seat, World};
