@@ -1,6 +1,6 @@
 //! The state machine as the consensus library drives it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use openraft::{
     AnyError, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageIOError,
@@ -8,7 +8,7 @@ use openraft::{
 };
 use prost::Message as _;
 use revkeep_schemas::store_api::{Batch, Proposal};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     EntryBody, StateMachine, StopReason,
@@ -25,6 +25,8 @@ use crate::{Result, StoreError, backend::Position, executor::Executor};
 /// Feeds the state machine, and answers those who wait.
 pub(super) struct Applier<O: Send + 'static> {
     pub(super) member_id: u64,
+    /// How long a member that was removed still takes part.
+    pub(super) grace: Duration,
     pub(super) machine: Arc<dyn StateMachine<Outcome = O>>,
     pub(super) waiters: Arc<Waiters<O>>,
     /// The members as of the last entry applied; the service for peers reads it.
@@ -86,7 +88,12 @@ impl<O: Send + 'static> Applier<O> {
         let is_removed = next.removed.contains(&self.member_id);
         self.members.send_replace(Arc::new(next));
         if is_removed {
-            self.stopper.stop(StopReason::Removed);
+            // A leader that goes still answers, and tells the others that it is agreed on.
+            let (stopper, grace) = (self.stopper.clone(), self.grace);
+            tokio::spawn(async move {
+                sleep(grace).await;
+                stopper.stop(StopReason::Removed);
+            });
         }
     }
 

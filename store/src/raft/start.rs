@@ -98,6 +98,7 @@ impl<O: Send + 'static> RaftHandle<O> {
         };
         let feeder = Applier {
             member_id: config.member_id,
+            grace: config.election,
             machine: Arc::clone(&machine),
             waiters: Arc::clone(&waiters),
             members: Arc::clone(&members),
@@ -139,6 +140,7 @@ impl<O: Send + 'static> RaftHandle<O> {
             leader_changes: AtomicU64::new(0),
             failed_proposals: AtomicU64::new(0),
         });
+        tokio::spawn(end_with(Arc::clone(&core)));
         tokio::spawn(proposer::run(Arc::clone(&core), waiting_items));
         tokio::spawn(reads::run(Arc::clone(&core), waiting_reads));
         tokio::spawn(watchdog::run(Arc::clone(&core)));
@@ -148,6 +150,13 @@ impl<O: Send + 'static> RaftHandle<O> {
         }
         Ok(Self { core })
     }
+}
+
+/// Ends the library's part once there is a reason to stop.
+async fn end_with<O: Send + 'static>(core: Arc<Core<O>>) {
+    core.stopper.stopped().await;
+    // It reports only that its task was aborted.
+    let _ = core.raft.shutdown().await;
 }
 
 /// Why the library did not start: what the disk said, if it was that.

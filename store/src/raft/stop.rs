@@ -1,6 +1,9 @@
 //! The end of a member's part.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -9,27 +12,23 @@ use crate::StoreError;
 
 /// Tells everybody in the member that it has come to its end, and why. The first reason counts.
 #[derive(Clone, Debug)]
-pub(super) struct Stopper(Arc<watch::Sender<Option<StopReason>>>);
+pub(super) struct Stopper(Arc<watch::Sender<Option<StopReason>>>, Arc<AtomicBool>);
 
 impl Stopper {
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
+        Self(Arc::new(watch::Sender::new(None)), Arc::default())
     }
 
     pub(super) fn stop(&self, reason: StopReason) {
-        self.0.send_if_modified(|current| {
-            let first = current.is_none();
-            if first {
-                match &reason {
-                    StopReason::Failed(error) => {
-                        tracing::error!(%error, "the member must stop");
-                    }
-                    reason => tracing::info!(?reason, "the member stops"),
-                }
-                *current = Some(reason);
-            }
-            first
-        });
+        // Whoever was told of the first reason may still look at it; a second one must not wait for that.
+        if self.1.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match &reason {
+            StopReason::Failed(error) => tracing::error!(%error, "the member must stop"),
+            reason => tracing::info!(?reason, "the member stops"),
+        }
+        self.0.send_replace(Some(reason));
     }
 
     pub(super) fn fail(&self, error: StoreError) {
@@ -41,7 +40,7 @@ impl Stopper {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.0.borrow().is_some()
+        self.1.load(Ordering::Acquire)
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Option<StopReason>> {

@@ -52,8 +52,20 @@ pub struct Outcome {
     pub starts: u64,
 }
 
+/// `REVKEEP_LOG=debug` and the like shows what members say.
+fn log() {
+    if let Ok(filter) = std::env::var("REVKEEP_LOG") {
+        // Another test of this program may have set it up.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
+    }
+}
+
 /// A simulation of the seed, its members added.
 pub fn simulation<S: Software>(world: &Arc<World>, software: &S) -> Sim<'static> {
+    log();
     let mut sim = turmoil::Builder::new()
         .rng_seed(world.seed)
         .simulation_duration(Duration::from_secs(100_000))

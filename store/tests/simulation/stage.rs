@@ -66,7 +66,9 @@ impl Software for Actor {
         tokio::select! {
             served = serve_peers(handle.peer_service()) => served?,
             () = jobs => {}
-            _ = stopped.wait_for(Option::is_some) => std::future::pending::<()>().await,
+            () = async { drop(stopped.wait_for(Option::is_some).await) } => {
+                std::future::pending::<()>().await;
+            }
         }
         Ok(())
     }
@@ -196,14 +198,17 @@ impl Stage {
         })
     }
 
-    /// Waits for a leader that `seats` agree on.
+    /// Waits for a leader among `seats` that all of them follow.
     pub fn await_leader(&mut self, seats: &[usize]) -> usize {
         let agreed = |stage: &Self| {
             let mut leaders = seats
                 .iter()
                 .map(|seat| stage.status(*seat).and_then(|status| status.leader));
             let first = leaders.next().flatten();
-            first.filter(|first| leaders.all(|leader| leader == Some(*first)))
+            first.filter(|first| {
+                let is_there = seats.iter().any(|seat| stage.id(*seat) == *first);
+                is_there && leaders.all(|leader| leader == Some(*first))
+            })
         };
         self.run_until("a leader", |stage| agreed(stage).is_some());
         let leader = agreed(self).unwrap();

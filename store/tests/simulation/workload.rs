@@ -86,7 +86,7 @@ impl Software for JournalMember {
         let mut stopped = handle.stopped();
         tokio::select! {
             served = serve_peers(handle.peer_service()) => served?,
-            _ = stopped.wait_for(Option::is_some) => {
+            () = async { drop(stopped.wait_for(Option::is_some).await) } => {
                 seat.set_stopped();
                 std::future::pending::<()>().await;
             }
