@@ -13,10 +13,10 @@ use openraft::error::ClientWriteError;
 use revkeep_schemas::store_api::{Proposal, ProposeRequest};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
-use super::{core::Core, types::Commands};
+use super::{core::Core, peer::never_sent, types::Commands};
 
 /// Commands of one entry, at most.
 const BATCH_COMMANDS: usize = 1_000;
@@ -204,12 +204,21 @@ fn launch<O: Send + 'static>(core: Arc<Core<O>>, load: Load, again: bool) -> Fli
 /// Into this member's own log, as the leader.
 async fn here<O: Send + 'static>(core: &Core<O>, mut load: Load) -> Option<Load> {
     let commands = load.commands.clone();
-    let Ok(written) = core.raft.client_write_ff(commands).await else {
+    let Ok(mut written) = core.raft.client_write_ff(commands).await else {
         return None;
     };
-    match written.await {
+    let answer = tokio::select! {
+        biased;
+        answer = &mut written => Some(answer),
+        () = leadership_without(core, core.config.member_id) => {
+            // The library's word may be a moment behind; but it has none for an entry that a snapshot has covered.
+            timeout(core.config.election / 2, &mut written).await.ok()
+        }
+    };
+    match answer? {
         Ok(Ok(_)) => {
             for peer in load.peers.drain(..) {
+                // It may have given up.
                 let _ = peer.send(true);
             }
             None
@@ -234,10 +243,24 @@ async fn there<O: Send + 'static>(
     };
     let mut client = leader.client();
     let limit = core.config.request_timeout();
-    match leader.call(limit, client.propose(message)).await {
+    let answer = tokio::select! {
+        biased;
+        answer = leader.call(limit, client.propose(message)) => answer,
+        // Whoever it was may have taken them; the next ones go to the next leader.
+        () = leadership_without(core, leader.route().to) => return None,
+    };
+    match answer {
         Ok(response) if response.accepted => None,
         Ok(_) => Some(load),
+        Err(status) if never_sent(&status) => Some(load),
         // Whether the leader has taken them nobody knows: their clients wait for what this member applies.
         Err(_) => None,
     }
+}
+
+/// Returns once `leader` is not the leader, as far as this member knows.
+async fn leadership_without<O: Send + 'static>(core: &Core<O>, leader: u64) {
+    let mut leadership = core.leadership.subscribe();
+    // The sender lives as long as the member.
+    let _ = leadership.wait_for(|now| now.leader != Some(leader)).await;
 }

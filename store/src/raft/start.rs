@@ -30,11 +30,7 @@ use super::{
     watchdog,
     wire::Applied,
 };
-use crate::{
-    Result, StoreError,
-    backend::{Disk, Position},
-    executor::Executor,
-};
+use crate::{Result, StoreError, backend::Disk, executor::Executor};
 
 /// Entries in one message, at most; [`super::log::Reader`] bounds their bytes.
 const MESSAGE_ENTRIES: u64 = 512;
@@ -76,12 +72,13 @@ impl<O: Send + 'static> RaftHandle<O> {
         let members = Arc::new(watch::Sender::new(Arc::new(state)));
         let applied = Arc::new(watch::Sender::new(machine.position().index));
         let durable = Arc::new(watch::Sender::new(machine.durable()));
-        let founding = founding(founders, machine.position());
+        let founding = founding(founders);
         let log = LogStore::open(
             &*disk,
             (config.cluster_id, config.member_id),
             executor,
             founding,
+            machine.position(),
             durable.subscribe(),
             stopper.clone(),
         )?;
@@ -195,8 +192,8 @@ fn library_config(config: &RaftConfig) -> Result<Config> {
 }
 
 /// The first entry of a new cluster: its members. The same on each of them, so none has to be the first to speak.
-fn founding(founders: &[PeerMember], at: Position) -> Option<Entry> {
-    if founders.is_empty() || at != Position::default() {
+fn founding(founders: &[PeerMember]) -> Option<Entry> {
+    if founders.is_empty() {
         return None;
     }
     let nodes: BTreeMap<u64, PeerNode> = founders.iter().map(PeerNode::of).collect();

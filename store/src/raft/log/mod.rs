@@ -17,6 +17,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use file::LOG_FILE;
 pub(super) use file::{Change, LogFile};
 pub(super) use reader::Reader;
 pub(super) use store::{LogStore, Marks};

@@ -17,7 +17,7 @@ use openraft::{
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use super::{Change, LogFile, Reader, cache::Cache, file::Head, writer::Writer};
+use super::{Change, LOG_FILE, LogFile, Reader, cache::Cache, file::Head, writer::Writer};
 use crate::{
     Result, StoreError,
     backend::{Disk, Position},
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Entries of this many bytes stay in memory.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How far the log has come, for whoever reports it.
 #[derive(Debug, Default)]
@@ -87,11 +87,22 @@ impl LogStore {
         (cluster_id, member_id): (u64, u64),
         executor: Executor,
         founding: Option<Entry>,
+        applied: Position,
         durable: watch::Receiver<Position>,
         stopper: Stopper,
     ) -> Result<Self> {
         let (file, mut head) = LogFile::open(disk, cluster_id, member_id)?;
         let is_new = head.vote.is_none() && head.last == Position::default();
+        if is_new && applied != Position::default() {
+            return Err(StoreError::damaged(
+                disk.describe(LOG_FILE),
+                format!(
+                    "holds nothing, but the state beside it has applied entry {applied} of a log: \
+                     this member's vote is lost with its log; remove it from the cluster and add it \
+                     anew with an empty data directory"
+                ),
+            ));
+        }
         if let (true, Some(entry)) = (is_new, founding) {
             head.last = position(&entry.id);
             file.commit([&Change::Append(vec![entry])])?;

@@ -49,7 +49,16 @@ fn open(disk: &MemoryDisk, executor: Executor) -> Log {
     let durable = watch::Sender::new(Position::default());
     let stopper = Stopper::new();
     let receiver = durable.subscribe();
-    let store = LogStore::open(disk, OWNER, executor, None, receiver, stopper.clone()).unwrap();
+    let store = LogStore::open(
+        disk,
+        OWNER,
+        executor,
+        None,
+        Position::default(),
+        receiver,
+        stopper.clone(),
+    )
+    .unwrap();
     Log {
         store,
         durable,
@@ -247,6 +256,25 @@ fn the_log_of_another_member_is_refused() {
         "{refused}"
     );
     assert!(LogFile::open(&disk, 1, 2).is_ok());
+}
+
+#[test]
+fn a_state_without_its_log_is_refused() {
+    let durable = watch::Sender::new(Position::new(3, 9));
+    let refused = LogStore::open(
+        &MemoryDisk::new(),
+        OWNER,
+        Executor::Inline,
+        None,
+        Position::new(3, 9),
+        durable.subscribe(),
+        Stopper::new(),
+    );
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("log.redb") && refused.contains("9@3"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Errors across the link.
 
+use std::error::Error as _;
+
 use tonic::{Code, Status};
 
 use crate::StoreError;
@@ -14,6 +16,18 @@ pub(super) fn removed() -> Status {
 /// Whether the other member says that this one was removed.
 pub(in crate::raft) fn is_removed(status: &Status) -> bool {
     status.code() == Code::PermissionDenied && status.message() == REMOVED
+}
+
+/// Whether the call has never left this member, because there was no connection.
+pub(in crate::raft) fn never_sent(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// The errors that a leader may answer a member's request with.

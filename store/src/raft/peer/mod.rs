@@ -15,7 +15,7 @@ mod send;
 mod service;
 
 pub(super) use call::PROTOCOL;
-pub(super) use errors::{is_removed, store_error};
+pub(super) use errors::{is_removed, never_sent, store_error};
 pub(super) use link::{Link, client_of};
 pub(super) use links::Links;
 pub(super) use network::Network;
