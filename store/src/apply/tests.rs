@@ -165,6 +165,8 @@ fn refused(outcome: Outcome, text: &str) {
 }
 
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+const EMPTY: &str = "etcdserver: user name is empty";
+const DENIED: &str = "etcdserver: permission denied";
 const CORRUPT: &str = "etcdserver: corrupt cluster";
 
 #[tokio::test]
@@ -357,8 +359,6 @@ async fn rights_are_judged_where_the_log_is_applied() {
     let enable = Command::AuthEnable(AuthEnableRequest {});
     member.run(enable.clone()).unwrap();
 
-    const EMPTY: &str = "etcdserver: user name is empty";
-    const DENIED: &str = "etcdserver: permission denied";
     refused(member.run(put("a", "1")), EMPTY);
     refused(member.as_user("alice", put("a", "1")), DENIED);
     refused(member.as_user("alice", delete("a")), DENIED);

@@ -134,6 +134,9 @@ fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>, text: &str) {
     assert_eq!(outcome.unwrap_err().message(), text);
 }
 
+const MANAGEMENT: &str = "etcdserver: invalid auth management";
+const FAILED: &str = "etcdserver: authentication failed, invalid user ID or password";
+const INVALID: &str = "etcdserver: invalid auth token";
 const DENIED: &str = "etcdserver: permission denied";
 
 #[tokio::test]
@@ -279,7 +282,6 @@ async fn root_cannot_be_locked_out() {
     );
     fixture.give("root", "root");
     auth.enable().unwrap();
-    const MANAGEMENT: &str = "etcdserver: invalid auth management";
     let root = || "root".to_owned();
     refused(
         auth.user_delete(&AuthUserDeleteRequest { name: root() }),
@@ -419,10 +421,8 @@ async fn logging_in_gives_a_token_that_ends() {
     let bearer = format!("Bearer {token}");
     assert_eq!(auth.recognise(&bearer).await.unwrap(), Some(who));
 
-    const FAILED: &str = "etcdserver: authentication failed, invalid user ID or password";
     refused(auth.check_password("alice", "wrong".into()).await, FAILED);
     refused(auth.check_password("bob", "wonder".into()).await, FAILED);
-    const INVALID: &str = "etcdserver: invalid auth token";
     refused(auth.recognise("no token").await, INVALID);
     refused(auth.recognise("unknown.3").await, INVALID);
 

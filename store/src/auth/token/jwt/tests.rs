@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize};
 use tempfile::TempDir;
 
 use super::*;
@@ -95,6 +95,22 @@ fn the_private_key_alone_is_enough_and_the_public_one_only_checks() {
         assert!(!checks.can_sign());
         assert!(checks.sign("bob", 1).is_err());
     }
+}
+
+#[test]
+fn rsa_signs_in_both_ways() {
+    let fixture = Fixture::new();
+    let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let private = fixture.file("key", pair.serialize_pem());
+    let public = fixture.file("pub", pair.public_key_pem());
+    for method in ["RS256", "RS512", "PS256", "PS384"] {
+        let signs = fixture.tokens(method, None, Some(private.clone())).unwrap();
+        let checks = fixture.tokens(method, Some(public.clone()), None).unwrap();
+        let token = signs.sign("dave", 9).unwrap();
+        assert_eq!(checks.verify(&token), Some(("dave".to_owned(), 9)));
+    }
+    let secret = fixture.file("secret", b"many bytes");
+    assert!(fixture.tokens("RS256", None, Some(secret)).is_err());
 }
 
 /// A key of `openssl ecparam -name prime256v1 -genkey -noout`, made for this test.
