@@ -102,8 +102,8 @@ pub(crate) fn random(random: &mut StdRng) -> Command {
 impl Pair {
     /// Gives a command to both, and compares what they say.
     pub(crate) async fn command(&mut self, command: Command) {
-        let store = self.to_store(command.clone()).await;
-        let mut etcd = self.to_etcd(command.clone()).await;
+        let store = self.ask_store(command.clone()).await;
+        let mut etcd = self.ask_etcd(command.clone()).await;
         for _ in 0..10 {
             if !matches!(etcd, Err((Code::PermissionDenied, _))) {
                 break;
@@ -111,12 +111,12 @@ impl Pair {
             // Seen on a loaded machine: soon after a change of its users etcd reads an old row of root, and denies root.
             // What was denied was not done, so it can be asked again.
             sleep(Duration::from_millis(100)).await;
-            etcd = self.to_etcd(command.clone()).await;
+            etcd = self.ask_etcd(command.clone()).await;
         }
         assert_eq!(store, etcd, "{command:?}");
     }
 
-    async fn to_store(&mut self, mut command: Command) -> Said<()> {
+    async fn ask_store(&mut self, mut command: Command) -> Said<()> {
         let auth = self.member.applier.shared().auth.clone();
         let hashed = match &mut command {
             Command::AuthUserAdd(request) => auth.hash_new_user(request).await,
@@ -128,7 +128,7 @@ impl Pair {
         store_said(self.member.apply(root, command)).map(drop)
     }
 
-    async fn to_etcd(&mut self, command: Command) -> Said<()> {
+    async fn ask_etcd(&mut self, command: Command) -> Said<()> {
         macro_rules! send {
             ($($kind:ident => $function:ident),* $(,)?) => {
                 match command {
