@@ -437,17 +437,18 @@ impl Model {
             })
     }
 
-    /// HashKV at a revision, over the rows that are there.
-    pub(crate) fn hash(&self, at: i64) -> u32 {
+    /// HashKV at a revision, over the rows that are there. What a compaction at that revision finds on its way differs in
+    /// one case: to it a tombstone exactly there is something that is kept.
+    pub(crate) fn hash(&self, at: i64, by_compaction: bool) -> u32 {
         let newest = self.newest(at);
         let is_live = |(place, change): &(usize, &Change)| {
             change.put.is_some() && newest.get(&change.key) == Some(place)
         };
-        let any_live = self
-            .changes
-            .iter()
-            .enumerate()
-            .any(|change| is_live(&change));
+        let mut changes = self.changes.iter().enumerate();
+        let any_live = changes.any(|change| {
+            let mark = change.1.main == at && change.1.put.is_none();
+            is_live(&change) || (by_compaction && mark)
+        });
         let mut hash = HashKv::new();
         for present in self.present() {
             let change = present.1;
