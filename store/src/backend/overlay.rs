@@ -17,6 +17,10 @@ impl Overlay {
     }
 
     /// `None`: untouched. `Some(None)`: deleted.
+    #[expect(
+        clippy::option_option,
+        reason = "a deleted entry is not an untouched one"
+    )]
     pub(super) fn get(&self, bucket: Bucket, key: &Bytes) -> Option<Option<Bytes>> {
         if self.0.is_empty() {
             return None;

@@ -195,7 +195,7 @@ fn hash_rows(moment: &Moment<'_>, view: &View, at: i64) -> Result<HashKvAnswer> 
     let mut kept = Vec::new();
     let mut any_kept = false;
     moment.visit(Span::From(&[]), |_, history| {
-        if let Some(change) = history.at(at) {
+        if let Some(change) = history.counted_at(at) {
             any_kept = true;
             if change.main <= moment.compact {
                 kept.push(change);

@@ -19,6 +19,10 @@ impl Mvcc {
 }
 
 /// The header of an answer: callers fill in what is not the store's.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the field of a message is an option"
+)]
 pub(super) fn header(revision: i64) -> Option<ResponseHeader> {
     Some(ResponseHeader {
         revision,

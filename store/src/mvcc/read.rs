@@ -56,7 +56,7 @@ impl Moment<'_> {
     pub(super) fn count(&self, span: Span<'_>, at: i64) -> usize {
         let mut total = 0;
         self.visit(span, |_, history| {
-            total += usize::from(history.at(at).is_some())
+            total += usize::from(history.at(at).is_some());
         });
         total
     }
@@ -66,9 +66,18 @@ impl Moment<'_> {
         if changes.len() < VIEW_FROM_ROWS || !self.staged.is_empty() {
             return changes.iter().map(|change| self.row(*change)).collect();
         }
+        // In the order of the file, so that each of its pages is needed once.
+        let mut places: Vec<_> = changes.iter().copied().zip(0..).collect();
+        places.sort_unstable();
         let view = self.store.backend.latest();
-        let read = |change: &Change| decode(*change, view.row(change.row_key())?);
-        changes.iter().map(read).collect()
+        let mut rows = vec![KeyValue::default(); changes.len()];
+        for (change, place) in places {
+            let row = decode(change, view.row(change.row_key())?)?;
+            if let Some(slot) = rows.get_mut::<usize>(place) {
+                *slot = row;
+            }
+        }
+        Ok(rows)
     }
 
     pub(super) fn row(&self, change: Change) -> Result<KeyValue> {

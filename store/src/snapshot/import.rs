@@ -39,10 +39,10 @@ pub fn import(backend: &Backend, path: &Path, at: Option<(Position, Option<Bytes
                 into.put(bucket, key, value)?;
             }
         }
-        if let Some((position, raft_state)) = &at {
-            into.put_position(*position)?;
+        if let Some((position, raft_state)) = at {
+            into.put_position(position)?;
             if let Some(state) = raft_state {
-                into.put_raft_state(state)?;
+                into.put_raft_state(&state)?;
             }
         }
         Ok(())

@@ -6,8 +6,5 @@
 mod export;
 mod import;
 
-#[cfg(test)]
-mod tests;
-
 pub use export::export;
 pub use import::{import, position_of};

@@ -5,7 +5,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test says by panicking"
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::unnecessary_wraps,
+    clippy::print_stdout,
+    reason = "a test says by panicking, and its numbers are small"
 )]
 
 mod exports;

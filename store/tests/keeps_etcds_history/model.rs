@@ -1,6 +1,6 @@
 //! The plain model: every row ever written in a list, and the rules as they are said in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use revkeep_schemas::{
@@ -38,7 +38,7 @@ pub(crate) struct Model {
     pub(crate) changes: Vec<Change>,
     pub(crate) current: i64,
     pub(crate) compacted: i64,
-    pub(crate) leases: BTreeMap<i64, ()>,
+    pub(crate) leases: BTreeSet<i64>,
 }
 
 type Live = BTreeMap<Bytes, KeyValue>;
@@ -65,7 +65,7 @@ impl Model {
             changes: Vec::new(),
             current: 1,
             compacted: -1,
-            leases: BTreeMap::new(),
+            leases: BTreeSet::new(),
         }
     }
 
@@ -226,7 +226,7 @@ impl Model {
     }
 
     fn check_lease(&self, lease: i64) -> Outcome<()> {
-        if lease != 0 && !self.leases.contains_key(&lease) {
+        if lease != 0 && !self.leases.contains(&lease) {
             return Err(StoreError::LeaseNotFound);
         }
         Ok(())
@@ -388,9 +388,9 @@ impl Model {
     }
 
     pub(crate) fn revoke(&mut self, lease: i64) -> Outcome<i64> {
-        self.leases
-            .remove(&lease)
-            .ok_or(StoreError::LeaseNotFound)?;
+        if !self.leases.remove(&lease) {
+            return Err(StoreError::LeaseNotFound);
+        }
         let hanging = self
             .live(self.current)
             .into_values()
@@ -441,8 +441,15 @@ impl Model {
     /// one case: to it a tombstone exactly there is something that is kept.
     pub(crate) fn hash(&self, at: i64, by_compaction: bool) -> u32 {
         let newest = self.newest(at);
+        // What the revision itself deletes does not count as live, even if it puts it again.
+        let deletes_at = |key: &Bytes| {
+            let mut changes = self.changes.iter();
+            changes.any(|other| other.main == at && other.put.is_none() && other.key == *key)
+        };
         let is_live = |(place, change): &(usize, &Change)| {
-            change.put.is_some() && newest.get(&change.key) == Some(place)
+            change.put.is_some()
+                && newest.get(&change.key) == Some(place)
+                && !deletes_at(&change.key)
         };
         let mut changes = self.changes.iter().enumerate();
         let any_live = changes.any(|change| {

@@ -71,7 +71,7 @@ fn apply_to_model(model: &mut Model, command: &Command) -> Answer {
         Command::Txn(request) => refused(model.txn(request), Answer::Txn),
         Command::Compact(at) => refused(model.compact(*at), |()| Answer::Compacted),
         Command::Grant(id, ttl) => {
-            if model.leases.insert(*id, ()).is_some() {
+            if !model.leases.insert(*id) {
                 return Answer::Refused(StoreError::LeaseExists.message());
             }
             Answer::Granted(*ttl)
@@ -217,7 +217,7 @@ impl Run {
         self.check_history();
         for lease in 1..9 {
             let keys = self.store.leases().keys(lease).ok();
-            let expected = self.model.leases.contains_key(&lease);
+            let expected = self.model.leases.contains(&lease);
             assert_eq!(
                 keys,
                 expected.then(|| self.model.keys_of(lease)),
@@ -354,11 +354,9 @@ impl Run {
             .then(|| (view.position(), view.raft_state()));
         let with_raft = raft.is_some();
         other.install(&file, raft).unwrap();
+        self.store = other;
         if !with_raft {
-            self.store = other;
             self.seal(self.log.len());
-        } else {
-            self.store = other;
         }
         self.disk = disk;
         // What it says is durable now, without a flush.

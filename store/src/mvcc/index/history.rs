@@ -67,6 +67,16 @@ impl History {
         found.filter(|change| !change.tombstone)
     }
 
+    /// As [`History::at`], by etcd's word for HashKV (etcd, `key_index.go`, `keep`): a key that the revision itself deletes
+    /// does not count as live, even where the same transaction puts it again.
+    pub(crate) fn counted_at(&self, revision: i64) -> Option<Change> {
+        let deletes = |change: &Change| change.tombstone && change.main == revision;
+        let found = self.at(revision)?;
+        let in_same =
+            found.main == revision && self.older.iter().flat_map(|o| o.iter()).any(deletes);
+        (!in_same).then_some(found)
+    }
+
     /// Adds the next row; returns created and version before it.
     pub(crate) fn push(&mut self, change: Change, created: i64, version: i64) -> (i64, i64) {
         let before = std::mem::replace(&mut self.newest, change);

@@ -2,6 +2,9 @@
 
 use std::ops::Bound;
 
+/// Both ends, as a tree takes them.
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// Which keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Span<'a> {
@@ -24,10 +27,7 @@ impl<'a> Span<'a> {
     }
 
     /// The bounds after a key that was already visited, or `None` when no key can be left.
-    pub(crate) fn bounds(
-        self,
-        after: Option<&'a [u8]>,
-    ) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    pub(crate) fn bounds(self, after: Option<&'a [u8]>) -> Option<Bounds<'a>> {
         let (first, end) = match self {
             Self::One(key) => (key, Bound::Included(key)),
             Self::Between(key, end) if key < end => (key, Bound::Excluded(end)),
