@@ -21,6 +21,7 @@ mod lease;
 mod load;
 mod order;
 mod put;
+mod quicksort;
 mod range;
 mod read;
 mod revisions;

@@ -7,8 +7,10 @@ use revkeep_schemas::etcd_api::{
     mvccpb::KeyValue,
 };
 
+use super::quicksort::sort_by;
+
 /// Sorts keys that stand in ascending order. A target other than the key without an order ascends. Keys that are equal
-/// by the target stay in ascending order.
+/// by the target stand as etcd leaves them.
 pub(super) fn sort(kvs: &mut [KeyValue], target: SortTarget, order: SortOrder) {
     let compare = |one: &KeyValue, other: &KeyValue| -> Ordering {
         match target {
@@ -21,7 +23,7 @@ pub(super) fn sort(kvs: &mut [KeyValue], target: SortTarget, order: SortOrder) {
     };
     match (order, target) {
         (SortOrder::None | SortOrder::Ascend, SortTarget::Key) => {}
-        (SortOrder::Descend, _) => kvs.sort_by(|one, other| compare(other, one)),
-        (SortOrder::None | SortOrder::Ascend, _) => kvs.sort_by(compare),
+        (SortOrder::Descend, _) => sort_by(kvs, |one, other| compare(other, one)),
+        (SortOrder::None | SortOrder::Ascend, _) => sort_by(kvs, compare),
     }
 }

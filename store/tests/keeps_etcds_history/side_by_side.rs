@@ -1,13 +1,14 @@
 //! Side by side with a real etcd: every answer, and every hash.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use rand::RngExt as _;
 use revkeep_harness::{Etcd, etcd_series};
 use revkeep_schemas::etcd_api::etcdserverpb::{
     CompactionRequest, HashKvRequest, LeaseGrantRequest, LeaseRevokeRequest,
-    LeaseTimeToLiveRequest, ResponseHeader, TxnResponse, kv_client::KvClient,
-    lease_client::LeaseClient, maintenance_client::MaintenanceClient, response_op::Response,
+    LeaseTimeToLiveRequest, PutRequest, RangeRequest, ResponseHeader, TxnResponse,
+    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+    response_op::Response,
 };
 use revkeep_store::{
     StoreError,
@@ -133,6 +134,10 @@ impl Pair {
 
     async fn read(&mut self) {
         let request = self.requests.range(self.store.revision());
+        self.compare_range(request).await;
+    }
+
+    async fn compare_range(&mut self, request: RangeRequest) {
         let etcd = etcd_said(self.kv.range(request.clone()).await).map(|mut response| {
             bare(&mut response.header);
             response
@@ -211,26 +216,26 @@ impl Pair {
     }
 }
 
-async fn run(etcd: &Etcd, seed: u64, steps: usize) {
-    println!("seed {seed}");
-    let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(FileDisk::open(folder.path()).unwrap());
+async fn pair(etcd: &Etcd, folder: &Path, seed: u64) -> Pair {
+    let disk = Arc::new(FileDisk::open(folder).unwrap());
     let backend = Backend::open(disk, BackendOptions::default()).unwrap();
-    let store = Mvcc::open(Arc::new(backend), MvccOptions::default()).unwrap();
-    let channel = Channel::from_shared(etcd.endpoint())
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut pair = Pair {
+    let channel = Channel::from_shared(etcd.endpoint()).unwrap();
+    let channel = channel.connect().await.unwrap();
+    Pair {
         kv: KvClient::new(channel.clone()),
         lease: LeaseClient::new(channel.clone()),
         maintenance: MaintenanceClient::new(channel),
-        store,
+        store: Mvcc::open(Arc::new(backend), MvccOptions::default()).unwrap(),
         requests: Requests::new(seed, true),
         index: 0,
         twice: HashSet::new(),
-    };
+    }
+}
+
+async fn run(etcd: &Etcd, seed: u64, steps: usize) {
+    println!("seed {seed}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut pair = pair(etcd, folder.path(), seed).await;
     for step in 0..steps {
         match step % 20 {
             0..=9 => pair.write().await,
@@ -257,4 +262,45 @@ async fn every_answer_is_etcds() {
         run(&etcd, seed, 1500).await;
         etcd.stop().await.unwrap();
     }
+}
+
+/// Where many keys tie, etcd's sort decides their order, and with a limit which of them are there.
+#[tokio::test]
+async fn many_keys_stand_in_etcds_order() {
+    let Some(version) = etcd_series(3, 5) else {
+        return;
+    };
+    let mut etcd = Etcd::start(&version).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut pair = pair(&etcd, folder.path(), 7).await;
+    for number in 0..900 {
+        // Few versions and values; in runs, and not.
+        let key = match number % 3 {
+            0 => number,
+            _ => pair.requests.random.random_range(0..400),
+        };
+        let request = PutRequest {
+            key: format!("{key:05}").into(),
+            value: format!("{}", number / 100 % 4).into(),
+            ..PutRequest::default()
+        };
+        pair.kv.put(request.clone()).await.unwrap();
+        pair.store.put(&request).unwrap();
+        pair.sealed();
+    }
+    for step in 0..400 {
+        let mut request = pair.requests.range(pair.store.revision());
+        let first = pair.requests.random.random_range(0..900);
+        let last = first + pair.requests.random.random_range(1..600);
+        request.key = format!("{first:05}").into();
+        request.range_end = format!("{last:05}").into();
+        if step % 2 == 0 {
+            request.revision = 0;
+            (request.min_mod_revision, request.max_mod_revision) = (0, 0);
+            (request.min_create_revision, request.max_create_revision) = (0, 0);
+        }
+        pair.compare_range(request).await;
+    }
+    pair.store.stop();
+    etcd.stop().await.unwrap();
 }
