@@ -1,7 +1,7 @@
 //! `/metrics`, under etcd's names where the meaning is the same.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,10 +18,9 @@ use prometheus_client::registry::Registry;
 
 use super::front::text;
 use crate::rpc::{Calls, Engine};
-use crate::server::API_VERSION;
+use crate::server::{API_VERSION, Operations, SyncTimes};
 
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// What a member measures.
 #[derive(Debug)]
@@ -40,11 +39,29 @@ struct Checks {
 }
 
 impl Metrics {
-    /// The measures of a member and of the calls it answered.
-    pub fn new(engine: &Arc<Engine>, calls: Calls) -> Self {
+    /// The measures of a member, of the calls it answered and of its disk.
+    pub fn new(
+        engine: &Arc<Engine>,
+        calls: Calls,
+        syncs: SyncTimes,
+        operations: Arc<Operations>,
+    ) -> Self {
         let checks = Arc::new(Checks::default());
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Member(Arc::clone(engine))));
+        registry.register(
+            "etcd_disk_wal_fsync_duration_seconds",
+            "How long syncs of the log took",
+            syncs.log,
+        );
+        registry.register(
+            "etcd_disk_backend_commit_duration_seconds",
+            "How long syncs of the state took",
+            syncs.state,
+        );
+        registry.register_collector(Box::new(Member {
+            engine: Arc::clone(engine),
+            operations,
+        }));
         registry.register_collector(Box::new(Arc::clone(&checks)));
         registry.register_collector(Box::new(calls));
         Self { registry, checks }
@@ -72,12 +89,41 @@ impl Metrics {
         if let Err(error) = encode(&mut body, &self.registry) {
             return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
         }
-        let mut response = Response::new(Body::from(body));
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, OPEN_METRICS);
+        let mut response = Response::new(Body::from(as_prometheus(&body)));
+        response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
         response
     }
+}
+
+/// The older text format, which etcd speaks and scripts read: there a counter's ending is part of its name, and no line
+/// says that it is the last.
+fn as_prometheus(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    let mut help: Option<&str> = None;
+    for line in open_metrics.lines() {
+        if line == "# EOF" {
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = Some(rest);
+            continue;
+        }
+        if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            let ending = if kind == "counter" { "_total" } else { "" };
+            if let Some((_, words)) = help.take().and_then(|help| help.split_once(' ')) {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "# HELP {name}{ending} {words}");
+            }
+            let _ = writeln!(text, "# TYPE {name}{ending} {kind}");
+            continue;
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
 }
 
 impl Collector for Checks {
@@ -119,11 +165,16 @@ impl Collector for Checks {
 
 /// What is asked of the member when it is scraped.
 #[derive(Debug)]
-struct Member(Arc<Engine>);
+struct Member {
+    engine: Arc<Engine>,
+    operations: Arc<Operations>,
+}
 
 impl Collector for Member {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let engine = &self.0;
+        let engine = &self.engine;
+        let operations = &self.operations;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let raft = engine.raft().status();
         let shared = engine.shared();
         let member = format!("{:x}", raft.member_id);
@@ -241,6 +292,12 @@ impl Collector for Member {
                 watches.slow_watchers as u64,
             ),
             (
+                "process_resident_memory_bytes",
+                "Memory of the process",
+                &[],
+                resident_bytes().unwrap_or(0),
+            ),
+            (
                 "etcd_debugging_auth_revision",
                 "The revision of users and rights",
                 &[],
@@ -260,6 +317,28 @@ impl Collector for Member {
                 "etcd_server_proposals_failed",
                 "Proposals that came to nothing",
                 raft.failed_proposals,
+            ),
+            ("etcd_mvcc_put", "Puts", read(&operations.puts)),
+            ("etcd_mvcc_delete", "Deletions", read(&operations.deletes)),
+            (
+                "etcd_mvcc_range",
+                "Reads",
+                read(&operations.ranges) + engine.ranges(),
+            ),
+            (
+                "etcd_mvcc_txn",
+                "Transactions of more than one operation",
+                read(&operations.txns),
+            ),
+            (
+                "etcd_debugging_lease_granted",
+                "Leases granted",
+                read(&operations.leases_granted),
+            ),
+            (
+                "etcd_debugging_lease_revoked",
+                "Leases ended",
+                read(&operations.leases_revoked),
             ),
         ] {
             let counter = ConstCounter::new(value);
@@ -286,6 +365,30 @@ fn gauge(
     }
 }
 
+/// What the system says of this process's memory; `None` where it says nothing.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_carry_their_ending_in_the_older_format() {
+        let open = "# HELP calls Calls.\n# TYPE calls counter\ncalls_total 3\n# HELP size Size.\n# TYPE size gauge\nsize 1\n# EOF\n";
+        assert_eq!(
+            as_prometheus(open),
+            "# HELP calls_total Calls.\n# TYPE calls_total counter\ncalls_total 3\n# HELP size Size.\n# TYPE size gauge\nsize 1\n"
+        );
+    }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hyper::body::Frame;
@@ -16,6 +17,7 @@ use revkeep_schemas::etcd_api::etcdserverpb::maintenance_server::MaintenanceServ
 use revkeep_schemas::etcd_api::etcdserverpb::watch_server::WatchServer;
 use revkeep_schemas::etcd_api::v3electionpb::election_server::ElectionServer;
 use revkeep_schemas::etcd_api::v3lockpb::lock_server::LockServer;
+use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::{Body as HttpBody, Bytes, Service};
@@ -146,6 +148,7 @@ impl Service<Request<Body>> for Grpc {
             }
             return Box::pin(async move { Ok(Status::from(error).into_http()) });
         }
+        let limit = patience(request.headers());
         // The busiest service is not looked up.
         let answer: BoxFuture<'static, _> = if path.starts_with("/etcdserverpb.KV/") {
             self.kv.call(request)
@@ -154,7 +157,14 @@ impl Service<Request<Body>> for Grpc {
             Box::pin(answer)
         };
         Box::pin(async move {
-            let response = answer.await?;
+            let response = match limit {
+                None => answer.await?,
+                // The client has given up; what was proposed goes on.
+                Some(limit) => match timeout(limit, answer).await {
+                    Ok(response) => response?,
+                    Err(_) => Status::deadline_exceeded("context deadline exceeded").into_http(),
+                },
+            };
             let response = rephrased(response);
             Ok(match method {
                 Some(method) => counted(response, method),
@@ -164,18 +174,38 @@ impl Service<Request<Body>> for Grpc {
     }
 }
 
+/// How long the client waits for the beginning of an answer: `100m` is 100 milliseconds (gRPC over HTTP/2, `grpc-timeout`).
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let unit = text.chars().next_back()?;
+    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    Some(match unit {
+        'H' => Duration::from_secs(number.saturating_mul(3600)),
+        'M' => Duration::from_secs(number.saturating_mul(60)),
+        'S' => Duration::from_secs(number),
+        'm' => Duration::from_millis(number),
+        'u' => Duration::from_micros(number),
+        'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
 /// The code of a call that is over with its headers: any error before the first message.
 fn early_code(headers: &HeaderMap) -> Option<Code> {
     let status = headers.get("grpc-status")?;
     Some(Code::from_bytes(status.as_bytes()))
 }
 
-/// tonic's refusal of a message that is too large, in gRPC's own words and with its code.
+/// tonic's own refusals, in the words and with the codes of the gRPC library that etcd uses.
 fn rephrased(response: Response<Body>) -> Response<Body> {
-    if early_code(response.headers()) != Some(Code::OutOfRange) {
+    let code = early_code(response.headers());
+    if !matches!(code, Some(Code::OutOfRange | Code::NotFound)) {
         return response;
     }
     match Status::from_header_map(response.headers()) {
+        Some(status) if status.message() == "service not registered" => {
+            Status::not_found("unknown service").into_http()
+        }
         Some(status) if status.message().starts_with(TOO_LARGE) => {
             let mut numbers = status
                 .message()
@@ -262,5 +292,25 @@ impl Drop for CountedBody {
     fn drop(&mut self) {
         // The client has gone.
         self.end(Code::Cancelled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_patience_is_read() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            patience(&headers)
+        };
+        assert_eq!(of("150m"), Some(Duration::from_millis(150)));
+        assert_eq!(of("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(of("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for bad in ["", "5", "S", "-1S", "5x"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
     }
 }

@@ -11,12 +11,19 @@ use revkeep_schemas::etcd_api::etcdserverpb::request_op::Request;
 use revkeep_schemas::etcd_api::etcdserverpb::response_op::Response;
 use revkeep_schemas::etcd_api::mvccpb::{Event, KeyValue, event::EventType};
 
+use tonic::Status;
+
 use super::engine::{Caller, Engine};
 use super::identity::Credentials;
 use crate::error::{Result, StoreError};
 
 /// The lease of a session that was given none, in seconds (etcd, `concurrency/session.go`).
 const SESSION_TTL_S: i64 = 60;
+
+/// An error as these services send it: etcd's go through its own client, which keeps the text and loses the code.
+pub(super) fn as_unknown(error: StoreError) -> Status {
+    Status::unknown(error.message())
+}
 
 /// One client's part in an election or in the queue for a lock.
 #[derive(Clone, Debug)]

@@ -5,15 +5,19 @@
 //! secret in the log.
 
 mod config;
+mod counted;
 mod data;
 mod duty;
 mod founding;
 mod listen;
 mod node;
+mod timed_disk;
 mod tls;
 
 pub use config::{AutoCompaction, ClusterState, Config, InitialCluster, ServerUrl, TlsFiles};
-pub use node::{Environment, Node};
+pub use counted::Operations;
+pub use node::{Environment, Node, start_together};
+pub use timed_disk::SyncTimes;
 pub use tls::TlsDial;
 
 /// The release of etcd whose API this is, as clients ask for it.

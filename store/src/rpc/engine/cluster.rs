@@ -27,7 +27,7 @@ impl Engine {
             peer_urls: urls.clone(),
             learner: request.is_learner,
         };
-        self.raft.add_member(member).await?;
+        let members = self.raft.add_member(member).await?;
         Ok(api::MemberAddResponse {
             header: Some(self.header_without_revision()),
             member: Some(api::Member {
@@ -36,7 +36,7 @@ impl Engine {
                 is_learner: request.is_learner,
                 ..api::Member::default()
             }),
-            members: self.members(),
+            members: self.described(members),
         })
     }
 
@@ -47,10 +47,10 @@ impl Engine {
         request: api::MemberRemoveRequest,
     ) -> Result<api::MemberRemoveResponse> {
         self.check_admin(caller.as_ref())?;
-        self.raft.remove_member(request.id).await?;
+        let members = self.raft.remove_member(request.id).await?;
         Ok(api::MemberRemoveResponse {
             header: Some(self.header_without_revision()),
-            members: self.members(),
+            members: self.described(members),
         })
     }
 
@@ -61,12 +61,13 @@ impl Engine {
         request: api::MemberUpdateRequest,
     ) -> Result<api::MemberUpdateResponse> {
         self.check_admin(caller.as_ref())?;
-        self.raft
+        let members = self
+            .raft
             .update_member(request.id, request.peer_ur_ls)
             .await?;
         Ok(api::MemberUpdateResponse {
             header: Some(self.header_without_revision()),
-            members: self.members(),
+            members: self.described(members),
         })
     }
 
@@ -77,10 +78,10 @@ impl Engine {
         request: api::MemberPromoteRequest,
     ) -> Result<api::MemberPromoteResponse> {
         self.check_admin(caller.as_ref())?;
-        self.raft.promote_member(request.id).await?;
+        let members = self.raft.promote_member(request.id).await?;
         Ok(api::MemberPromoteResponse {
             header: Some(self.header_without_revision()),
-            members: self.members(),
+            members: self.described(members),
         })
     }
 
@@ -98,6 +99,25 @@ impl Engine {
             header: Some(self.header_without_revision()),
             members: self.members(),
         })
+    }
+
+    /// The members that a change has left, with what each has told of itself.
+    fn described(&self, members: Vec<PeerMember>) -> Vec<api::Member> {
+        let describe = |member: PeerMember| {
+            let known = self.shared.members.get(member.id).unwrap_or_default();
+            api::Member {
+                id: member.id,
+                name: if known.name.is_empty() {
+                    member.name
+                } else {
+                    known.name
+                },
+                peer_ur_ls: member.peer_urls,
+                client_ur_ls: known.client_urls,
+                is_learner: member.learner,
+            }
+        };
+        members.into_iter().map(describe).collect()
     }
 
     fn members(&self) -> Vec<api::Member> {

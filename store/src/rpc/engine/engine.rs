@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use revkeep_schemas::store_api::proposal::Command;
@@ -47,6 +48,7 @@ pub struct Engine {
     pub(super) shared: Shared,
     pub(super) raft: RaftHandle<Outcome>,
     pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) ranges: AtomicU64,
 }
 
 impl Engine {
@@ -54,6 +56,7 @@ impl Engine {
     pub fn new(options: EngineOptions, shared: Shared, raft: RaftHandle<Outcome>) -> Arc<Self> {
         Arc::new(Self {
             leadership: raft.leadership(),
+            ranges: AtomicU64::new(0),
             options,
             shared,
             raft,
@@ -68,6 +71,11 @@ impl Engine {
     /// The state that requests read.
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// How many ranges were read since the member started.
+    pub fn ranges(&self) -> u64 {
+        self.ranges.load(Ordering::Relaxed)
     }
 
     /// Consensus.

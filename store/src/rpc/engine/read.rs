@@ -1,6 +1,7 @@
 //! Reads of keys.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use revkeep_schemas::etcd_api::etcdserverpb::request_op::Request;
 use revkeep_schemas::etcd_api::etcdserverpb::{
@@ -67,6 +68,7 @@ impl Engine {
         few: bool,
         read: impl FnOnce(&Mvcc) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.ranges.fetch_add(1, Ordering::Relaxed);
         let mvcc = Arc::clone(&self.shared.mvcc);
         if few {
             read(&mvcc)

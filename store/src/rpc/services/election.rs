@@ -20,7 +20,8 @@ use tonic::{Request, Response, Status};
 use crate::error::{Result as StoreResult, StoreError};
 use crate::rpc::engine::Engine;
 use crate::rpc::session::{
-    Session, created_at, delete, end_of, get, key_of, one, one_by_creation, prefix_of, put, read_by,
+    Session, as_unknown, created_at, delete, end_of, get, key_of, one, one_by_creation, prefix_of,
+    put, read_by,
 };
 
 /// The service Election.
@@ -52,9 +53,8 @@ impl Election for ElectionService {
         request: Request<CampaignRequest>,
     ) -> Result<Response<CampaignResponse>, Status> {
         let session = Session::of(&self.engine, &request);
-        Ok(Response::new(
-            campaign(session, request.into_inner()).await?,
-        ))
+        let won = campaign(session, request.into_inner()).await;
+        Ok(Response::new(won.map_err(as_unknown)?))
     }
 
     async fn proclaim(
@@ -63,8 +63,9 @@ impl Election for ElectionService {
     ) -> Result<Response<ProclaimResponse>, Status> {
         let session = Session::of(&self.engine, &request);
         let request = request.into_inner();
-        let leader = proof(request.leader)?;
-        let header = proclaim(&session, &leader, request.value).await?;
+        let leader = proof(request.leader).map_err(as_unknown)?;
+        let said = proclaim(&session, &leader, request.value).await;
+        let header = said.map_err(as_unknown)?;
         Ok(Response::new(ProclaimResponse { header }))
     }
 
@@ -76,7 +77,8 @@ impl Election for ElectionService {
         let prefix = prefix_of(&request.into_inner().name);
         let found = session
             .get(one_by_creation(&prefix, SortOrder::Ascend))
-            .await?;
+            .await
+            .map_err(as_unknown)?;
         let kv = found.kvs.into_iter().next().ok_or_else(no_leader)?;
         Ok(Response::new(LeaderResponse {
             header: found.header,
@@ -94,7 +96,7 @@ impl Election for ElectionService {
                 () = leaders.closed() => {}
                 ended = observe(&session, &prefix, &leaders) => {
                     if let Err(error) = ended {
-                        let _ = leaders.send(Err(error.into())).await;
+                        let _ = leaders.send(Err(as_unknown(error))).await;
                     }
                 }
             }
@@ -107,8 +109,9 @@ impl Election for ElectionService {
         request: Request<ResignRequest>,
     ) -> Result<Response<ResignResponse>, Status> {
         let session = Session::of(&self.engine, &request);
-        let leader = proof(request.into_inner().leader)?;
-        let header = resign(&session, &leader).await?;
+        let leader = proof(request.into_inner().leader).map_err(as_unknown)?;
+        let resigned = resign(&session, &leader).await;
+        let header = resigned.map_err(as_unknown)?;
         Ok(Response::new(ResignResponse { header }))
     }
 }

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use crate::error::{Result as StoreResult, StoreError};
 use crate::rpc::engine::Engine;
 use crate::rpc::session::{
-    Session, created_at, get, key_of, one, one_by_creation, prefix_of, put, read_by,
+    Session, as_unknown, created_at, get, key_of, one, one_by_creation, prefix_of, put, read_by,
 };
 
 /// The service Lock.
@@ -27,7 +27,8 @@ pub(in crate::rpc) struct LockService {
 impl Lock for LockService {
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
         let session = Session::of(&self.engine, &request);
-        let response = lock(session, request.into_inner()).await?;
+        let locked = lock(session, request.into_inner()).await;
+        let response = locked.map_err(as_unknown)?;
         Ok(Response::new(response))
     }
 
@@ -36,7 +37,8 @@ impl Lock for LockService {
         request: Request<UnlockRequest>,
     ) -> Result<Response<UnlockResponse>, Status> {
         let session = Session::of(&self.engine, &request);
-        let deleted = session.delete(request.into_inner().key).await?;
+        let deleted = session.delete(request.into_inner().key).await;
+        let deleted = deleted.map_err(as_unknown)?;
         Ok(Response::new(UnlockResponse {
             header: deleted.header,
         }))

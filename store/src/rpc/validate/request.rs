@@ -1,6 +1,6 @@
 //! The checks of each kind of request.
 
-use revkeep_schemas::etcd_api::etcdserverpb::range_request::{SortOrder, SortTarget};
+use revkeep_schemas::etcd_api::etcdserverpb::range_request::SortTarget;
 use revkeep_schemas::etcd_api::etcdserverpb::request_op::Request;
 use revkeep_schemas::etcd_api::etcdserverpb::{
     DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
@@ -18,14 +18,12 @@ pub fn put_bytes(request: &impl prost::Message) -> usize {
     request.encoded_len().saturating_add(WRAPPING_BYTES)
 }
 
-/// A read must name a key, and a sort order that exists.
+/// A read must name a key, and a sort target that exists. An order that does not is none, as in etcd 3.5.
 pub fn check_range(request: &RangeRequest) -> Result<()> {
     if request.key.is_empty() {
         return Err(StoreError::EmptyKey);
     }
-    if SortOrder::try_from(request.sort_order).is_err()
-        || SortTarget::try_from(request.sort_target).is_err()
-    {
+    if SortTarget::try_from(request.sort_target).is_err() {
         return Err(StoreError::InvalidSortOption);
     }
     Ok(())

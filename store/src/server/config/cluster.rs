@@ -58,6 +58,18 @@ impl InitialCluster {
     }
 }
 
+impl FromIterator<(String, Vec<ServerUrl>)> for InitialCluster {
+    fn from_iter<T: IntoIterator<Item = (String, Vec<ServerUrl>)>>(members: T) -> Self {
+        let mut cluster = Self {
+            members: members.into_iter().collect(),
+        };
+        for urls in cluster.members.values_mut() {
+            urls.sort();
+        }
+        cluster
+    }
+}
+
 impl FromStr for InitialCluster {
     type Err = StoreError;
 

@@ -3,6 +3,8 @@
 mod environment;
 mod node;
 mod start;
+mod together;
 
 pub use environment::Environment;
 pub use node::Node;
+pub use together::start_together;

@@ -1,16 +1,24 @@
 //! The handle of a running member.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::DropGuard;
 
 use crate::apply::Outcome;
 use crate::error::{Result, StoreError};
 use crate::raft::{RaftHandle, StopReason};
 use crate::rpc::Engine;
 use crate::server::ServerUrl;
+
+/// How long tasks may take to end after they were told to.
+const RELEASED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often that is looked at.
+const RELEASE_STEP: Duration = Duration::from_millis(5);
 
 /// A running member. Dropping it ends its listeners at once; [`Node::stop`] does so in good order.
 #[derive(Debug)]
@@ -20,7 +28,7 @@ pub struct Node {
     pub(super) client_urls: Vec<ServerUrl>,
     pub(super) peer_urls: Vec<ServerUrl>,
     /// Ends the listeners.
-    pub(super) stop: CancellationToken,
+    pub(super) stop: DropGuard,
     pub(super) listeners: JoinSet<()>,
     /// What it does by itself.
     pub(super) duties: JoinSet<()>,
@@ -73,29 +81,42 @@ impl Node {
     ///
     /// # Errors
     /// If the last flush fails.
-    pub async fn stop(mut self) -> Result<()> {
-        if let Err(error) = self.raft.step_down().await {
+    pub async fn stop(self) -> Result<()> {
+        let Self {
+            engine,
+            raft,
+            stop,
+            mut listeners,
+            mut duties,
+            ..
+        } = self;
+        if let Err(error) = raft.step_down().await {
             tracing::warn!(%error, "cannot hand leadership on");
         }
-        self.stop.cancel();
-        while self.listeners.join_next().await.is_some() {}
-        self.duties.shutdown().await;
-        self.raft.shutdown().await;
-        let mvcc = Arc::clone(&self.engine.shared().mvcc);
-        let executor = self.engine.options().executor;
+        stop.disarm().cancel();
+        while listeners.join_next().await.is_some() {}
+        duties.shutdown().await;
+        raft.shutdown().await;
+        let mvcc = Arc::clone(&engine.shared().mvcc);
+        let executor = engine.options().executor;
         executor
             .run(move || {
                 mvcc.stop();
                 mvcc.flush()
             })
             .await??;
+        let backend = Arc::downgrade(&engine.shared().backend);
+        drop((engine, raft));
+        // Whoever starts the member again needs its files, and tasks that have been told to end may not have ended yet.
+        let released = async {
+            while backend.strong_count() > 0 {
+                sleep(RELEASE_STEP).await;
+            }
+        };
+        if timeout(RELEASED_WITHIN, released).await.is_err() {
+            tracing::warn!("the state file is still in use");
+        }
         tracing::info!("stopped");
         Ok(())
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }

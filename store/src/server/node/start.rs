@@ -1,15 +1,16 @@
 //! Putting a member together.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use revkeep_schemas::store_api::proposal::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Environment, Node};
 use crate::apply::quota::Quota;
-use crate::apply::{Applier, ApplierOptions, Propose};
+use crate::apply::{Applier, ApplierOptions, Outcome, Propose, Response};
 use crate::auth::BcryptCost;
 use crate::auth::token::{TokenOptions, Tokens};
 use crate::backend::{Backend, BackendOptions, Disk, FileDisk, Position};
@@ -19,11 +20,13 @@ use crate::lease::LessorOptions;
 use crate::mvcc::{CompactionMode, MvccOptions};
 use crate::raft::{Dial, RaftConfig, RaftEnvironment, RaftHandle, StateMachine as _, TcpDial};
 use crate::rpc::{Calls, Engine, EngineOptions, Grpc};
+use crate::server::counted::Counted;
 use crate::server::data::{DataFolder, Seed};
 use crate::server::founding::{Founding, found};
 use crate::server::listen::{ConnectionOptions, Port, bind, serve};
+use crate::server::timed_disk::TimedDisk;
 use crate::server::tls::{TlsDial, acceptor};
-use crate::server::{Config, InitialCluster, ServerUrl, TlsFiles, duty};
+use crate::server::{Config, InitialCluster, Operations, ServerUrl, SyncTimes, TlsFiles, duty};
 use crate::watch::WatchOptions;
 use crate::{executor::Executor, snapshot};
 
@@ -38,6 +41,15 @@ impl Node {
     /// [`StoreError::Disk`] when the disk fails.
     pub async fn start(mut config: Config, environment: Environment) -> Result<Self> {
         let ports = Ports::bind(&mut config).await?;
+        Box::pin(Self::start_on(ports, config, environment)).await
+    }
+
+    /// The same on ports that are taken already.
+    pub(super) async fn start_on(
+        ports: Ports,
+        config: Config,
+        environment: Environment,
+    ) -> Result<Self> {
         config.check()?;
         let dial = match &environment.dial {
             Some(dial) => Arc::clone(dial),
@@ -52,6 +64,8 @@ impl Node {
             Some(disk) => disk,
             None => Arc::new(file_disk(folder.member())?),
         };
+        let times = SyncTimes::default();
+        let disk: Arc<dyn Disk> = Arc::new(TimedDisk::new(disk, times.clone()));
 
         let applier = {
             let (config, disk, scratch) = (config.clone(), Arc::clone(&disk), scratch.clone());
@@ -59,10 +73,15 @@ impl Node {
             Arc::new(executor.run(open).await??)
         };
         let shared = applier.shared().clone();
+        let operations = Arc::<Operations>::default();
+        let counted = Counted {
+            applier: Arc::clone(&applier),
+            operations: Arc::clone(&operations),
+        };
         let raft = RaftHandle::start(
             raft_config(&config, &founding, scratch.clone()),
             &founding.founders,
-            Arc::clone(&applier) as _,
+            Arc::new(counted),
             RaftEnvironment {
                 disk,
                 dial,
@@ -92,7 +111,9 @@ impl Node {
         };
         let engine = Engine::new(options, shared, raft.clone());
         let stop = CancellationToken::new();
-        let listeners = ports.serve(&config, &engine, &raft, &stop).await?;
+        let listeners = ports
+            .serve(&config, &engine, &raft, (times, operations), &stop)
+            .await?;
         let mut duties = JoinSet::new();
         duties.spawn(duty::lead(Arc::clone(&engine)));
         duties.spawn(duty::publish(
@@ -104,7 +125,10 @@ impl Node {
         let leases = Arc::clone(&engine);
         duties.spawn(async move {
             let lessor = Arc::clone(&leases.shared().lessor);
-            lessor.run(leases as Arc<dyn Propose>).await;
+            // The engine holds the lessor already.
+            let proposer: Arc<dyn Propose> = Arc::new(Internal(Arc::downgrade(&leases)));
+            drop(leases);
+            lessor.run(proposer).await;
         });
         Ok(Self {
             stopped: raft.stopped(),
@@ -112,22 +136,33 @@ impl Node {
             raft,
             client_urls: config.listen_client_urls,
             peer_urls: config.listen_peer_urls,
-            stop,
+            stop: stop.drop_guard(),
             listeners,
             duties,
         })
     }
 }
 
+/// What the lessor proposes through, without keeping the member alive.
+struct Internal(Weak<Engine>);
+
+#[async_trait::async_trait]
+impl Propose for Internal {
+    async fn propose(&self, command: Command) -> Result<Response> {
+        let engine = self.0.upgrade().ok_or(StoreError::Stopped)?;
+        Propose::propose(&*engine, command).await
+    }
+}
+
 /// The ports that a member has taken, before anything else: whoever cannot be reached need not begin.
-struct Ports {
+pub(super) struct Ports {
     clients: Vec<Port>,
     peers: Vec<Port>,
     metrics: Vec<Port>,
 }
 
 impl Ports {
-    async fn bind(config: &mut Config) -> Result<Self> {
+    pub(super) async fn bind(config: &mut Config) -> Result<Self> {
         let client_tls = config.client_tls.as_ref().map(acceptor).transpose()?;
         let peer_tls = config.peer_tls.as_ref().map(acceptor).transpose()?;
         let mut ports = Self {
@@ -166,11 +201,12 @@ impl Ports {
         self,
         config: &Config,
         engine: &Arc<Engine>,
-        raft: &RaftHandle<crate::apply::Outcome>,
+        raft: &RaftHandle<Outcome>,
+        (times, operations): (SyncTimes, Arc<Operations>),
         stop: &CancellationToken,
     ) -> Result<JoinSet<()>> {
         let calls = Calls::new()?;
-        let metrics = Arc::new(Metrics::new(engine, calls.clone()));
+        let metrics = Arc::new(Metrics::new(engine, calls.clone(), times, operations));
         let (grpc, health) = Grpc::new(engine, calls)?;
         health
             .set_service_status("", tonic_health::ServingStatus::Serving)
