@@ -180,6 +180,9 @@ pub enum StoreError {
     /// No answer in time.
     #[error("etcdserver: request timed out")]
     Timeout,
+    /// There was no leader in time to propose anything to: etcd passes on what its own context says.
+    #[error("context deadline exceeded")]
+    NoLeaderInTime,
     /// No answer in time, and there was no leader meanwhile.
     #[error("etcdserver: request timed out, possibly due to previous leader failure")]
     TimeoutDueToLeaderFail,
@@ -327,7 +330,7 @@ impl StoreError {
             Self::NoSpace => Code::ResourceExhausted,
             Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
             Self::WatchCanceled | Self::Canceled => Code::Cancelled,
-            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::DeadlineExceeded | Self::NoLeaderInTime => Code::DeadlineExceeded,
             Self::PermissionDenied => Code::PermissionDenied,
             Self::InvalidAuthToken => Code::Unauthenticated,
             Self::Corrupt => Code::DataLoss,

@@ -53,7 +53,10 @@ pub(super) fn range(moment: &Moment<'_>, request: &RangeRequest) -> Result<Range
     let (changes, total) = moment.changes(span, at, read);
     let mut kvs = moment.rows(&changes)?;
     filter(&mut kvs, request);
-    sort(&mut kvs, request.sort_target(), request.sort_order());
+    // An order that does not exist sorts nothing, as in etcd.
+    if let Ok(order) = SortOrder::try_from(request.sort_order) {
+        sort(&mut kvs, request.sort_target(), order);
+    }
     if limit > 0 && kvs.len() > limit {
         kvs.truncate(limit);
         response.more = true;
@@ -73,7 +76,7 @@ fn count(number: usize) -> i64 {
 }
 
 fn needs_all(request: &RangeRequest) -> bool {
-    request.sort_order() != SortOrder::None
+    request.sort_order != i32::from(SortOrder::None)
         || request.min_mod_revision != 0
         || request.max_mod_revision != 0
         || request.min_create_revision != 0

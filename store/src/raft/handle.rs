@@ -117,7 +117,8 @@ impl<O: Send + 'static> RaftHandle<O> {
                 }
             }
             Some(_) if core.links.is_silenced() => StoreError::TimeoutDueToConnectionLost,
-            _ => StoreError::Timeout,
+            Some(_) => StoreError::Timeout,
+            None => StoreError::NoLeaderInTime,
         }
     }
 

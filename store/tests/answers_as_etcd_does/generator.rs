@@ -385,7 +385,11 @@ impl Generator {
     }
 
     fn compact(&mut self) -> Operation {
-        let mut revision = self.old_revision();
+        // At 0, etcd remembers a hash of nothing that it then tells instead of the newest one.
+        let mut revision = match self.old_revision() {
+            0 => 1,
+            revision => revision,
+        };
         while self.twice.contains(&revision) {
             revision -= 1;
         }

@@ -12,7 +12,7 @@ mod watches;
 use anyhow::{Context, Result, ensure};
 use generator::Generator;
 use operation::Operation;
-use revkeep_harness::{Etcd, EtcdVersion, etcd_series};
+use revkeep_harness::{Etcd, EtcdVersion, etcd_series, store};
 use side::Side;
 use std::collections::VecDeque;
 
@@ -25,7 +25,7 @@ fn number(variable: &str) -> Option<u64> {
 
 #[tokio::test]
 async fn every_answer_is_etcds() -> Result<()> {
-    let (Some(etcd), Some(store)) = (etcd_series(3, 5), etcd_series(3, 5)) else {
+    let (Some(etcd), Some(store)) = (etcd_series(3, 5), store()?) else {
         return Ok(());
     };
     let steps = number("REVKEEP_STEPS").unwrap_or(600);

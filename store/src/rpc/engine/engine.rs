@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use revkeep_schemas::etcd_api::etcdserverpb::alarm_request::AlarmAction;
+use revkeep_schemas::etcd_api::etcdserverpb::{AlarmRequest, AlarmType};
 use revkeep_schemas::store_api::proposal::Command;
 use tokio::sync::watch;
 
@@ -112,7 +114,33 @@ impl Engine {
     /// Proposes a command and waits until this member has applied it.
     pub(super) async fn propose(&self, command: Command, caller: Caller) -> Result<Response> {
         let AuthInfo { user, revision } = caller.unwrap_or_default();
-        self.raft.propose(command, &user, revision).await?
+        let outcome = self.raft.propose(command, &user, revision).await?;
+        // Found full only when it was applied: the alarm keeps the next one from being tried (etcd,
+        // `server/etcdserver/server.go`, `applyEntryNormal`).
+        if matches!(outcome, Err(StoreError::NoSpace))
+            && !self.shared.alarms.is_raised(AlarmType::Nospace)
+        {
+            self.raise_no_space().await;
+        }
+        outcome
+    }
+
+    /// Raises the alarm that lets all members refuse what needs room.
+    pub(super) async fn raise_no_space(&self) {
+        let mut alarm = AlarmRequest {
+            member_id: self.options.member_id,
+            ..AlarmRequest::default()
+        };
+        alarm.set_action(AlarmAction::Activate);
+        alarm.set_alarm(AlarmType::Nospace);
+        let AuthInfo { user, revision } = self.shared.auth.internal();
+        let raised = self
+            .raft
+            .propose(Command::Alarm(alarm), &user, revision)
+            .await;
+        if let Err(error) | Ok(Err(error)) = raised {
+            tracing::warn!(%error, "cannot raise the alarm that the database is full");
+        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! Changes of keys.
 
-use revkeep_schemas::etcd_api::etcdserverpb::alarm_request::AlarmAction;
 use revkeep_schemas::etcd_api::etcdserverpb::{
-    AlarmRequest, AlarmType, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
-    TxnRequest, TxnResponse,
+    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
 use revkeep_schemas::store_api::proposal::Command;
 
@@ -71,17 +69,7 @@ impl Engine {
         if cost == 0 || self.options.quota.allows(size(), cost) {
             return Ok(());
         }
-        let mut alarm = AlarmRequest {
-            member_id: self.options.member_id,
-            ..AlarmRequest::default()
-        };
-        alarm.set_action(AlarmAction::Activate);
-        alarm.set_alarm(AlarmType::Nospace);
-        let internal = self.shared.auth.internal();
-        let raised = self.propose(Command::Alarm(alarm), Some(internal)).await;
-        if let Err(error) = raised {
-            tracing::warn!(%error, "cannot raise the alarm that the database is full");
-        }
+        self.raise_no_space().await;
         Err(StoreError::NoSpace)
     }
 

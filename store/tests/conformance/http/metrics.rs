@@ -17,10 +17,8 @@ pub(crate) fn group() -> Group {
 }
 
 /// Names and types that mean the same here; etcd has more.
-const NAMES: [(&str, &str); 31] = [
+const NAMES: [(&str, &str); 29] = [
     ("etcd_cluster_version", "gauge"),
-    ("etcd_debugging_lease_granted_total", "counter"),
-    ("etcd_debugging_lease_revoked_total", "counter"),
     ("etcd_debugging_mvcc_compact_revision", "gauge"),
     ("etcd_debugging_mvcc_current_revision", "gauge"),
     ("etcd_debugging_mvcc_keys_total", "gauge"),

@@ -201,7 +201,14 @@ async fn the_quota_raises_it(case: &mut Case) -> Result<()> {
         Code::ResourceExhausted,
         NO_SPACE,
     )?;
+    // Found full only when it was applied, the member raises the alarm by itself.
     let alarm = of(case.member_id(), AlarmType::Nospace);
+    for _ in 0..200 {
+        if !raised(case).await?.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(raised(case).await?, [alarm]);
     // Room is made as etcd's manual says: compact, defragment, disarm.
     let at = case.revision().await?;

@@ -97,6 +97,12 @@ impl Report {
         ExitCode::SUCCESS
     }
 
+    /// Tells why nothing could be asked.
+    pub(crate) fn failed_to_start(error: &anyhow::Error) -> ExitCode {
+        say(&format!("no server to ask: {error:#}"));
+        ExitCode::FAILURE
+    }
+
     /// Tells every failure again, and the sum.
     pub(crate) fn finish(self) -> ExitCode {
         let (passed, failures) = self

@@ -33,7 +33,10 @@ struct Work<'a> {
 /// Runs what the command line chooses, and reports every case.
 pub(crate) fn run(groups: &[Group]) -> ExitCode {
     let choice = Choice::from_arguments(std::env::args().skip(1));
-    let servers = servers();
+    let servers = match servers() {
+        Ok(servers) => servers,
+        Err(error) => return Report::failed_to_start(&error),
+    };
     let mut work = VecDeque::new();
     for group in groups {
         for version in &servers {

@@ -1,19 +1,20 @@
 //! The servers that the suite is run against.
 
 use anyhow::Result;
-use revkeep_harness::{Etcd, EtcdCluster, EtcdOptions, EtcdVersion, etcd_versions};
+use revkeep_harness::{Etcd, EtcdCluster, EtcdOptions, EtcdVersion, etcd_versions, store};
 
 use super::Group;
 
 /// The servers to ask: the oldest and the newest etcd 3.5, and the store.
-pub(crate) fn servers() -> Vec<EtcdVersion> {
+pub(crate) fn servers() -> Result<Vec<EtcdVersion>> {
     let mut etcds: Vec<_> = etcd_versions()
         .into_iter()
         .filter(|version| version.series() == (3, 5))
         .collect();
     // The oldest is the one that is installed everywhere.
     etcds.drain(1..etcds.len().saturating_sub(1).max(1));
-    etcds
+    etcds.extend(store()?);
+    Ok(etcds)
 }
 
 /// One running server: a member alone or a cluster.
