@@ -80,9 +80,13 @@ fn from_seed(config: &Config, seed: &Seed) -> Result<Founding> {
         })
         .collect();
     let own_urls = texts(&config.initial_advertise_peer_urls);
-    let own = founders.iter().find(|member| {
-        member.name == config.name && member.peer_urls.iter().all(|url| own_urls.contains(url))
-    });
+    let own = match founders.as_slice() {
+        // The only member of its cluster is known by being alone, as in etcd, wherever it listens now.
+        [only] if config.initial_cluster.members().count() <= 1 => Some(only),
+        _ => founders.iter().find(|member| {
+            member.name == config.name && member.peer_urls.iter().all(|url| own_urls.contains(url))
+        }),
+    };
     let Some(own) = own else {
         let known: Vec<String> = founders
             .iter()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use revkeep_schemas::etcd_api::etcdserverpb as api;
 use revkeep_schemas::store_api::proposal::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::engine::mismatch;
 use super::{Caller, Engine};
@@ -15,6 +15,9 @@ use crate::error::{Result, StoreError};
 
 /// How long a leader waits to have applied what is agreed on before it speaks of leases (etcd, `applyTimeout`).
 const APPLIED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often a new leader looks whether it keeps the leases' time already.
+const PRIMARY_POLL: Duration = Duration::from_millis(5);
 
 impl Engine {
     /// Makes a lease.
@@ -127,9 +130,14 @@ impl Engine {
         &self,
         request: api::LeaseTimeToLiveRequest,
     ) -> Result<api::LeaseTimeToLiveResponse> {
-        if self.leadership().is_leader() {
+        let until = Instant::now() + APPLIED_WITHIN;
+        while self.leadership().is_leader() {
             self.wait_applied().await?;
-            return self.shared.lessor.time_to_live(request);
+            match self.shared.lessor.time_to_live(request) {
+                // Elected just now: the lessor follows in a moment.
+                Err(StoreError::NotPrimary) if Instant::now() < until => sleep(PRIMARY_POLL).await,
+                told => return told,
+            }
         }
         self.raft.lease_time_to_live(request).await
     }
