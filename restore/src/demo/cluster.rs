@@ -10,7 +10,7 @@ use crate::error::{Kind as ErrorKind, RestoreError};
 
 /// How long a cluster may take to elect a leader.
 const READY: Duration = Duration::from_secs(60);
-/// How long one request may take. Short, so that a client leaves a member that was killed soon.
+/// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -146,6 +146,15 @@ impl Cluster {
         urls.join(",")
     }
 
+    /// The client URLs of the members that run, separated by commas.
+    pub(super) fn alive_endpoints(&self) -> String {
+        let urls: Vec<_> = self
+            .alive()
+            .map(|place| place.client_url.as_str())
+            .collect();
+        urls.join(",")
+    }
+
     /// The places of members that run.
     pub(super) fn alive(&self) -> impl Iterator<Item = &Place> {
         self.places
@@ -157,6 +166,15 @@ impl Cluster {
     pub(super) async fn client(&self) -> Result<Client, RestoreError> {
         let urls: Vec<_> = self.alive().map(|place| place.client_url.clone()).collect();
         connect(&urls).await
+    }
+
+    /// A client for each member that runs.
+    pub(super) async fn clients(&self) -> Result<Vec<Client>, RestoreError> {
+        let mut clients = Vec::new();
+        for place in self.alive() {
+            clients.push(connect(std::slice::from_ref(&place.client_url)).await?);
+        }
+        Ok(clients)
     }
 
     /// The name of the leader and the term, once every member that runs agrees on one of them.

@@ -12,6 +12,8 @@ pub(super) struct Narrator {
     began: Instant,
 }
 
+/// Commands are folded at this width.
+const COMMAND_COLUMNS: usize = 90;
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const GREEN: &str = "\x1b[32m";
@@ -64,9 +66,10 @@ impl Narrator {
         self.line(GREEN, &format!("      {text}"));
     }
 
-    /// A command that runs now, or that the reader can try.
-    pub(super) fn command(&self, text: &str) {
-        self.line(CYAN, &format!("      $ {text}"));
+    /// A command that runs now, or that the reader can try. A long one continues on further lines, as a shell takes it.
+    pub(super) fn command(&self, words: &[String]) {
+        let lines = fold(words, COMMAND_COLUMNS);
+        self.line(CYAN, &format!("      $ {}", lines.join(" \\\n          ")));
     }
 
     /// What a command answered.
@@ -85,8 +88,52 @@ impl Narrator {
     }
 }
 
+/// Lines of at most `columns` characters where that can be; a flag stays with its value.
+fn fold(words: &[String], columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        let mut part = word.clone();
+        if word.starts_with("--")
+            && let Some(value) = words.next_if(|next| !next.starts_with("--"))
+        {
+            part = format!("{part} {value}");
+        }
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + part.len() <= columns => {
+                line.push(' ');
+                line.push_str(&part);
+            }
+            _ => lines.push(part),
+        }
+    }
+    lines
+}
+
 fn put(text: &str) {
     let mut out = io::stdout().lock();
     // A reader who has closed the pipe has seen enough; the story still ends its processes.
     let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_command_is_folded_between_its_flags() {
+        let words = "revkeep restore demo --to-revision 12 --dry-run --vault file:///tmp/a/vault";
+        let words: Vec<_> = words.split(' ').map(str::to_owned).collect();
+        let lines = fold(&words, 38);
+        assert_eq!(
+            lines,
+            [
+                "revkeep restore demo --to-revision 12",
+                "--dry-run",
+                "--vault file:///tmp/a/vault"
+            ]
+        );
+        assert_eq!(lines.join(" "), words.join(" "));
+        assert_eq!(fold(&words, 200).len(), 1);
+    }
 }

@@ -148,6 +148,23 @@ pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, RestoreError> {
         .collect()
 }
 
+/// How a reader in this folder can call a program: by its name where `PATH` leads to it, otherwise by its path.
+pub(super) fn typed(program: &Path) -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let first = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|found| found.is_file());
+    let here = std::env::current_dir().ok();
+    let near = here.and_then(|here| program.strip_prefix(here).ok());
+    let shown = match (first, near) {
+        (Some(first), _) if first == program => Path::new(name),
+        (_, Some(near)) => near,
+        _ => program,
+    };
+    shown.display().to_string()
+}
+
 /// A program: beside this one, in `folder`, or in `PATH`.
 pub(super) fn find(name: &str, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
     let beside = std::env::current_exe()

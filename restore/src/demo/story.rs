@@ -8,11 +8,10 @@ use tokio::sync::watch;
 use super::cluster::{Cluster, Kind, Place, initial_cluster, three};
 use super::narrator::Narrator;
 use super::options::Options;
-use super::processes::{Process, find, output};
+use super::processes::{Process, find, output, typed};
 use super::proof::{Sight, agreed};
 use super::workload::{self, VICTIM};
 use crate::error::{Kind as ErrorKind, RestoreError};
-use crate::replay::interrupted;
 
 const STEPS: u32 = 8;
 /// The cluster's name in the vault.
@@ -40,8 +39,13 @@ pub async fn tell(
     let mut stage = Stage::new(options, folder.path())?;
     let stop = cancelled.clone();
     let played = tokio::select! {
+        // First, because to be interrupted is how a demo that was kept ends.
+        biased;
         played = stage.play(options, stop) => played,
-        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(interrupted()),
+        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(RestoreError::new(
+            ErrorKind::Interrupted,
+            "interrupted; every process is ended and the folder removed",
+        )),
     };
     let cleared = stage.clear().await;
     played.and(cleared)
@@ -150,8 +154,7 @@ impl Stage {
             "--flush-interval",
             "200ms",
         ];
-        self.narrator
-            .command(&format!("revkeep-agent {}", arguments.join(" ")));
+        self.say_command("revkeep-agent", &arguments);
         let program = find("revkeep-agent", None)?;
         let log = self.folder.join("agent.log");
         self.agent = Some(Process::start("the agent", &program, arguments, log)?);
@@ -197,9 +200,9 @@ impl Stage {
             return Err(not_started());
         };
         let (leader, _) = cluster.wait_for_leader().await?;
-        let client = cluster.client().await?;
+        let clients = cluster.clients().await?;
         cluster.kill(&leader).await?;
-        let stall = workload::go_on(&client, AFTERWARDS).await?;
+        let stall = workload::go_on(&clients, AFTERWARDS).await?;
         let (next, term) = cluster.wait_for_leader().await?;
         self.narrator.say(&format!(
             "{leader} was killed, {next} leads in term {term}; the longest wait of a writer was {:.1} s",
@@ -350,38 +353,97 @@ impl Stage {
             tell.say(&format!("{what:<34}{value:>14}"));
         }
         if keep {
-            tell.title("\nTry it by hand; Ctrl-C ends everything and removes the folder");
-            let endpoints = |cluster: &Option<Cluster>| {
-                cluster.as_ref().map(Cluster::endpoints).unwrap_or_default()
-            };
-            tell.command(&format!(
-                "etcdctl --endpoints {} get --prefix /registry/pods/{VICTIM}/ --keys-only --limit 5",
-                endpoints(&self.restored)
-            ));
-            tell.command(&format!(
-                "etcdctl --endpoints {} put /registry/configmaps/default/hello world",
-                endpoints(&self.source)
-            ));
-            tell.command(&format!("revkeep info {CLUSTER} --vault {}", self.vault));
-            tell.command(&format!(
-                "revkeep restore {CLUSTER} --vault {} --to-revision {} --snapshot-file ./at-{}.db",
-                self.vault,
-                good - 10,
-                good - 10
-            ));
+            self.invite(good);
         } else {
             tell.say("");
             tell.say("revkeep demo --keep leaves it running, with commands to try by hand.");
         }
     }
 
+    /// Commands to try while everything still runs, each as it can be pasted.
+    fn invite(&self, good: i64) {
+        let tell = &self.narrator;
+        let endpoints = |cluster: &Option<Cluster>| cluster.as_ref().map(Cluster::alive_endpoints);
+        let restored = endpoints(&self.restored).unwrap_or_default();
+        let source = endpoints(&self.source).unwrap_or_default();
+        let (etcdctl, found) = match find("etcdctl", self.programs.as_ref()) {
+            Ok(program) => (typed(&program), true),
+            Err(_nowhere) => ("etcdctl".to_owned(), false),
+        };
+        let revkeep = typed(&self.revkeep);
+        let pods = format!("/registry/pods/{VICTIM}/");
+        let past = good.saturating_sub(10).max(1).to_string();
+        let file = self.folder.join(format!("at-{past}.db"));
+        let file = file.to_string_lossy();
+        let show = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+            tell.command(&words);
+        };
+        tell.title("\nTry it by hand, in another terminal");
+        if !found {
+            tell.say("etcdctl is not in PATH; that of any etcd 3.x release will do (--etcd-bin DIR says where it is)");
+        }
+        tell.say("the restored cluster:");
+        show(&[
+            &etcdctl,
+            "--endpoints",
+            &restored,
+            "endpoint",
+            "status",
+            "-w",
+            "table",
+        ]);
+        show(&[
+            &etcdctl,
+            "--endpoints",
+            &restored,
+            "get",
+            "--prefix",
+            &pods,
+            "--keys-only",
+            "--limit",
+            "5",
+        ]);
+        tell.say("the source, of which two members live; what you write there is captured:");
+        show(&[
+            &etcdctl,
+            "--endpoints",
+            &source,
+            "put",
+            "/registry/configmaps/default/hello",
+            "world",
+        ]);
+        show(&[&revkeep, "info", CLUSTER, "--vault", &self.vault]);
+        tell.say(&format!(
+            "a snapshot of revision {past}, for etcdutl snapshot restore:"
+        ));
+        show(&[
+            &revkeep,
+            "restore",
+            CLUSTER,
+            "--vault",
+            &self.vault,
+            "--to-revision",
+            &past,
+            "--snapshot-file",
+            &file,
+        ]);
+        tell.title("\nCtrl-C here ends everything and removes the folder");
+    }
+
     /// Runs `revkeep` with these words and shows both.
     async fn show(&self, arguments: &[String]) -> Result<(), RestoreError> {
-        self.narrator
-            .command(&format!("revkeep {}", arguments.join(" ")));
+        self.say_command("revkeep", arguments);
         let answer = output(&self.revkeep, arguments).await?;
         self.narrator.output(&answer);
         Ok(())
+    }
+
+    fn say_command<A: AsRef<str>>(&self, program: &str, arguments: &[A]) {
+        let words = arguments.iter().map(AsRef::as_ref);
+        let words = std::iter::once(program).chain(words);
+        self.narrator
+            .command(&words.map(str::to_owned).collect::<Vec<_>>());
     }
 
     fn command<const N: usize>(&self, words: [&str; N]) -> Vec<String> {

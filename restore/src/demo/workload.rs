@@ -20,6 +20,9 @@ const NODES: u32 = 20;
 const CLIENTS: usize = 32;
 /// How long events live, in seconds, as in Kubernetes.
 const EVENT_TTL: i64 = 3600;
+/// How long one try of a write may take around an election, and the pause before the next.
+const TRY: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long writes may fail around an election.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -140,23 +143,33 @@ pub(super) async fn delete_namespace(client: &Client) -> Result<i64, RestoreErro
 }
 
 /// Renews heartbeats until `count` writes were acknowledged, however many fail on the way; returns the longest time
-/// without one.
-pub(super) async fn go_on(client: &Client, count: u32) -> Result<Duration, RestoreError> {
+/// without one. Each client knows one member; after a failure the next one is asked.
+pub(super) async fn go_on(clients: &[Client], count: u32) -> Result<Duration, RestoreError> {
+    let mut members = clients.iter().cycle();
+    let Some(mut client) = members.next() else {
+        return Err(RestoreError::new(Kind::Failed, "no member runs"));
+    };
     let mut last = Instant::now();
     let mut longest = Duration::ZERO;
     let mut done = 0;
     while done < count {
-        match heartbeat(&mut client.clone(), done % NODES).await {
-            Ok(()) => {
-                longest = longest.max(last.elapsed());
-                last = Instant::now();
-                done += 1;
-            }
-            Err(error) if last.elapsed() > PATIENCE => {
-                return Err(failed("the members no longer take writes", error));
-            }
-            Err(_election) => tokio::time::sleep(Duration::from_millis(20)).await,
+        // A member that has lost its leader holds a write until it knows the next one, or for ever: better ask again.
+        let mut member = client.clone();
+        let write = heartbeat(&mut member, done % NODES);
+        if let Ok(Ok(())) = tokio::time::timeout(TRY, write).await {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+            done += 1;
+            continue;
         }
+        if last.elapsed() > PATIENCE {
+            return Err(RestoreError::new(
+                Kind::Failed,
+                format!("no member took a write for {PATIENCE:?}"),
+            ));
+        }
+        client = members.next().unwrap_or(client);
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(longest)
 }
