@@ -12,6 +12,7 @@ mod binary;
 mod certificates;
 mod dev;
 mod etcd;
+pub mod exact;
 mod faulty;
 mod gate;
 mod http;

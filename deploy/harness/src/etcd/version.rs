@@ -3,6 +3,7 @@
 use crate::binary::binary;
 use crate::dev::{dev_dir, missing};
 use anyhow::Result;
+use revkeep_schemas::hashkv::TombstoneRule;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -45,6 +46,28 @@ impl EtcdVersion {
             Some(store) => (store.clone(), Some("serve")),
             None => (self.program("etcd"), None),
         }
+    }
+
+    /// The flag of `revkeep restore` that builds its data directory.
+    pub fn restore_flag(&self) -> &'static str {
+        if self.is_store() {
+            "--store-dir"
+        } else {
+            "--data-dir"
+        }
+    }
+
+    /// Whether HashKV covers the same rows in both releases; the store follows the newest 3.5.
+    pub fn hashes_like(&self, other: &Self) -> bool {
+        let rule = |version: &Self| {
+            let numbers = if version.is_store() {
+                "3.5.35".to_owned()
+            } else {
+                version.to_string()
+            };
+            TombstoneRule::for_version(&numbers)
+        };
+        rule(self) == rule(other)
     }
 
     fn found(folder: PathBuf) -> Option<Self> {
