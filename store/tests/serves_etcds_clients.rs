@@ -231,7 +231,7 @@ async fn restored_data_is_taken_in_once() -> Anyhow {
     std::fs::write(other.join("seed/db"), &file)?;
     let wrong = Config::alone("stranger", &other);
     let refused = Node::start(wrong, Environment::default()).await;
-    let error = refused.err().expect("a refusal").message();
+    let error = refused.expect_err("a refusal").message();
     assert!(
         error.contains("m0=") && error.contains("stranger"),
         "{error}"
@@ -325,9 +325,8 @@ async fn certificates_protect_both_ports_and_name_users() -> Anyhow {
 
     // Another authority's certificate does not even get a connection.
     let stranger = Authority::new()?;
-    let mut stranger = match stranger.client(first, "root").await {
-        Ok(client) => client,
-        Err(_) => return stop(nodes).await,
+    let Ok(mut stranger) = stranger.client(first, "root").await else {
+        return stop(nodes).await;
     };
     let outcome = timeout(Duration::from_secs(5), stranger.get("shared", None)).await;
     assert!(!matches!(outcome, Ok(Ok(_))), "a stranger was served");

@@ -172,17 +172,31 @@ struct Member {
 
 impl Collector for Member {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.standing(&mut encoder)?;
+        self.sizes(&mut encoder)?;
+        self.counters(&mut encoder)
+    }
+}
+
+/// Name, help, labels, value.
+type Line<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u64);
+
+fn gauges(encoder: &mut DescriptorEncoder<'_>, lines: &[Line<'_>]) -> Result<(), fmt::Error> {
+    lines
+        .iter()
+        .try_for_each(|(name, help, labels, value)| gauge(encoder, name, help, labels, *value))
+}
+
+impl Member {
+    /// How the member stands in its cluster.
+    fn standing(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let engine = &self.engine;
-        let operations = &self.operations;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let raft = engine.raft().status();
         let shared = engine.shared();
         let member = format!("{:x}", raft.member_id);
-        let watches = shared.watchers.stats();
-        let quota = engine.options().quota.limit_bytes().unwrap_or(0);
         let cluster_version = shared.members.cluster_version().unwrap_or_default();
         let cluster_version = cluster_version.trim_end_matches(".0");
-        let gauges: &[(&str, &str, &[(&str, &str)], u64)] = &[
+        let lines: &[Line<'_>] = &[
             (
                 "etcd_server_has_leader",
                 "Whether a leader is known",
@@ -237,6 +251,17 @@ impl Collector for Member {
                 &[],
                 raft.pending,
             ),
+        ];
+        gauges(encoder, lines)
+    }
+
+    /// How much there is of everything.
+    fn sizes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let engine = &self.engine;
+        let shared = engine.shared();
+        let watches = shared.watchers.stats();
+        let quota = engine.options().quota.limit_bytes().unwrap_or(0);
+        let lines: &[Line<'_>] = &[
             (
                 "etcd_server_quota_backend_bytes",
                 "The bound on the database's size",
@@ -304,9 +329,15 @@ impl Collector for Member {
                 shared.auth.revision(),
             ),
         ];
-        for (name, help, labels, value) in gauges {
-            gauge(&mut encoder, name, help, labels, *value)?;
-        }
+        gauges(encoder, lines)
+    }
+
+    /// How often everything has happened.
+    fn counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let engine = &self.engine;
+        let operations = &self.operations;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let raft = engine.raft().status();
         for (name, help, value) in [
             (
                 "etcd_server_leader_changes_seen",

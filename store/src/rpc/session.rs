@@ -21,6 +21,10 @@ use crate::error::{Result, StoreError};
 const SESSION_TTL_S: i64 = 60;
 
 /// An error as these services send it: etcd's go through its own client, which keeps the text and loses the code.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what errors are mapped with"
+)]
 pub(super) fn as_unknown(error: StoreError) -> Status {
     Status::unknown(error.message())
 }

@@ -36,11 +36,7 @@ impl Operations {
             Response::DeleteRange(_) => add(&self.deletes, 1),
             Response::LeaseGrant(_) => add(&self.leases_granted, 1),
             Response::LeaseRevoke(_) => add(&self.leases_revoked, 1),
-            Response::Txn(txn) => {
-                if self.txn(txn) > 1 {
-                    add(&self.txns, 1);
-                }
-            }
+            Response::Txn(txn) => add(&self.txns, u64::from(self.txn(txn) > 1)),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use revkeep_schemas::etcd_api::etcdserverpb as api;
 use revkeep_schemas::store_api::AuthenticateWithToken;
 use revkeep_schemas::store_api::proposal::Command;
 
-use super::engine::mismatch;
+use super::core::mismatch;
 use super::{Caller, Engine};
 use crate::apply::Response;
 use crate::auth::AuthInfo;

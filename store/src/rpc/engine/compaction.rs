@@ -3,7 +3,7 @@
 use revkeep_schemas::etcd_api::etcdserverpb::{CompactionRequest, CompactionResponse};
 use revkeep_schemas::store_api::proposal::Command;
 
-use super::engine::mismatch;
+use super::core::mismatch;
 use super::{Caller, Engine};
 use crate::apply::Response;
 use crate::error::Result;

@@ -6,7 +6,7 @@ use revkeep_schemas::etcd_api::etcdserverpb as api;
 use revkeep_schemas::store_api::proposal::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::engine::mismatch;
+use super::core::mismatch;
 use super::{Caller, Engine};
 use crate::apply::Response;
 use crate::apply::quota::lease_cost;

@@ -6,12 +6,12 @@
 mod auth;
 mod cluster;
 mod compaction;
+mod core;
 mod downgrade;
-mod engine;
 mod header;
 mod lease;
 mod maintenance;
 mod read;
 mod write;
 
-pub use engine::{Caller, Engine, EngineOptions};
+pub use core::{Caller, Engine, EngineOptions};

@@ -5,7 +5,7 @@ use revkeep_schemas::etcd_api::etcdserverpb::{
 };
 use revkeep_schemas::store_api::proposal::Command;
 
-use super::engine::mismatch;
+use super::core::mismatch;
 use super::{Caller, Engine};
 use crate::apply::Response;
 use crate::apply::quota::{put_cost, txn_cost};

@@ -211,16 +211,15 @@ async fn observe(
             .get(one_by_creation(prefix, SortOrder::Ascend))
             .await?;
         let mut header = found.header;
-        let kv = match found.kvs.into_iter().next() {
-            Some(kv) => kv,
-            None => {
-                let from = header.map_or(0, |header| header.revision);
-                let mut events = session.watch(prefix.clone(), end_of(prefix), from).await;
-                loop {
-                    let event = events.next().await?;
-                    if let (EventType::Put, Some(kv)) = (event.r#type(), event.kv) {
-                        break kv;
-                    }
+        let kv = if let Some(kv) = found.kvs.into_iter().next() {
+            kv
+        } else {
+            let from = header.map_or(0, |header| header.revision);
+            let mut events = session.watch(prefix.clone(), end_of(prefix), from).await;
+            loop {
+                let event = events.next().await?;
+                if let (EventType::Put, Some(kv)) = (event.r#type(), event.kv) {
+                    break kv;
                 }
             }
         };

@@ -104,7 +104,7 @@ impl Requests {
                 self.stream.create(request).await;
             }
             Some(RequestUnion::CancelRequest(request)) => {
-                self.stream.cancel(request.watch_id).await
+                self.stream.cancel(request.watch_id).await;
             }
             Some(RequestUnion::ProgressRequest(_)) => self.stream.request_progress(),
             None => {}

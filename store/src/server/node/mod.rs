@@ -1,10 +1,10 @@
 //! A running member.
 
 mod environment;
-mod node;
+mod running;
 mod start;
 mod together;
 
 pub use environment::Environment;
-pub use node::Node;
+pub use running::Node;
 pub use together::start_together;

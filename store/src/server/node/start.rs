@@ -1,6 +1,6 @@
 //! Putting a member together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -62,7 +62,7 @@ impl Node {
         let scratch = folder.prepare_scratch()?;
         let disk: Arc<dyn Disk> = match environment.disk {
             Some(disk) => disk,
-            None => Arc::new(file_disk(folder.member())?),
+            None => Arc::new(file_disk(&folder.member())?),
         };
         let times = SyncTimes::default();
         let disk: Arc<dyn Disk> = Arc::new(TimedDisk::new(disk, times.clone()));
@@ -245,8 +245,8 @@ fn dial_of(tls: Option<&TlsFiles>) -> Result<Arc<dyn Dial>> {
     })
 }
 
-fn file_disk(path: PathBuf) -> Result<FileDisk> {
-    FileDisk::open(path.clone()).map_err(|error| {
+fn file_disk(path: &Path) -> Result<FileDisk> {
+    FileDisk::open(path).map_err(|error| {
         StoreError::disk(format!("cannot open {}: {error}", path.display()), error)
     })
 }
@@ -273,7 +273,7 @@ async fn begin(
     executor
         .run(move || {
             folder.give_birth(&identity, |unborn| match &seed {
-                Some(seed) => import(seed, unborn.to_path_buf()),
+                Some(seed) => import(seed, unborn),
                 None => Ok(()),
             })?;
             seed.map_or(Ok(()), Seed::remove)
@@ -283,7 +283,7 @@ async fn begin(
 }
 
 /// Makes the state of a new member from what a restore left.
-fn import(seed: &Seed, into: PathBuf) -> Result<()> {
+fn import(seed: &Seed, into: &Path) -> Result<()> {
     let path = seed.file();
     tracing::info!(file = %path.display(), "beginning with restored data");
     let disk = Arc::new(file_disk(into)?);
