@@ -189,7 +189,8 @@ impl MemoryDisk {
         files.get(name).map(|content| content.lock().seen.len())
     }
 
-    fn used_bytes(&self) -> u64 {
+    /// The bytes of all files as reads see them.
+    pub fn used_bytes(&self) -> u64 {
         let files = self.files.lock();
         let lens = files
             .values()

@@ -12,8 +12,9 @@ use crate::server::{AutoCompaction, ClusterState, Config, InitialCluster, Server
 const CLIENT_URL: &str = "http://localhost:2379";
 const PEER_URL: &str = "http://localhost:2380";
 
-/// etcd's flags. Each can be an `ETCD_*` variable too; the flag wins.
+/// etcd's flags. Each can be an `ETCD_*` variable too; the flag wins, and of a flag given twice the last.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct ServeFlags {
     /// The member's name.
     #[arg(
@@ -381,6 +382,12 @@ mod tests {
             config.listen_client_urls,
             ServerUrl::list(CLIENT_URL).unwrap()
         );
+    }
+
+    #[test]
+    fn the_last_of_a_flag_counts() {
+        let config = config(&["--name=a", "--name=b"]).unwrap();
+        assert_eq!(config.name, "b");
     }
 
     #[test]

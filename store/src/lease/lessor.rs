@@ -260,6 +260,7 @@ impl Lessor {
             match next {
                 Some(next) => {
                     tokio::select! {
+                        biased;
                         () = sleep_until(next) => {}
                         () = self.wake.notified() => {}
                     }

@@ -78,6 +78,7 @@ pub(super) async fn lead(engine: Arc<Engine>) {
             }
         }
         tokio::select! {
+            biased;
             changed = leadership.changed() => if changed.is_err() {
                 return;
             },

@@ -16,6 +16,7 @@ mod tls;
 
 pub use config::{AutoCompaction, ClusterState, Config, InitialCluster, ServerUrl, TlsFiles};
 pub use counted::Operations;
+pub use listen::{Accept, Listen};
 pub use node::{Environment, Node, start_together};
 pub use timed_disk::SyncTimes;
 pub use tls::TlsDial;

@@ -49,6 +49,7 @@ pub(super) async fn run(task: CatchUp) {
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = task.outbox.closed() => return,
             _ = progress.tick() => task.hub.state.lock().periodic_progress(task.stream),
             () = task.outbox.wake.notified() => {

@@ -23,7 +23,7 @@ mod workload;
 mod world;
 
 pub use cluster::{Options, Software, run};
-pub use faults::FaultMix;
+pub use faults::{FaultMix, Faults};
 pub use history::{History, Kind};
 pub use journal::{Journal, JournalStore};
 pub use net::{SimDial, serve_peers};

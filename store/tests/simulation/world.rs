@@ -42,6 +42,11 @@ impl Seat {
         self.stopped.store(false, Ordering::SeqCst);
     }
 
+    /// The machine is replaced by a new one with an empty disk.
+    pub fn replace_disk(&self) {
+        *self.disk.lock().unwrap() = MemoryDisk::new();
+    }
+
     /// Counts a start and returns its number, from 1.
     pub fn start(&self) -> u64 {
         self.stopped.store(false, Ordering::SeqCst);

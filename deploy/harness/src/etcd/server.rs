@@ -282,6 +282,13 @@ impl Etcd {
             .map_or(Ok(()), |mut process| process.kill())
     }
 
+    /// Sends the member a signal, such as `STOP`, unless it has ended.
+    pub fn signal(&mut self, name: &str) -> Result<()> {
+        self.process
+            .as_mut()
+            .map_or(Ok(()), |process| process.signal(name))
+    }
+
     /// Stops the member if it runs, starts it again on the same data and ports, and waits until it is healthy.
     pub async fn restart(&mut self) -> Result<()> {
         self.relaunch().await?;

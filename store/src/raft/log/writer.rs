@@ -9,7 +9,10 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{Change, LogFile};
-use crate::{Result, StoreError, executor::Executor};
+use crate::{
+    Result, StoreError,
+    executor::{Executor, Slowness},
+};
 
 /// Told once the change is durable, or why it never will be.
 type Done = Box<dyn FnOnce(Result<()>) + Send>;
@@ -24,8 +27,15 @@ pub(super) struct Writer {
     file: Arc<LogFile>,
     /// The first failure. Nothing is written after it: the disk's content is then unknown.
     failure: Arc<OnceLock<StoreError>>,
-    /// `None`: changes are written in place.
-    thread: Option<Thread>,
+    hand: Hand,
+}
+
+enum Hand {
+    /// Changes are written in place.
+    Caller,
+    /// A task of the simulation writes them.
+    Task(tokio::sync::mpsc::UnboundedSender<Job>),
+    Thread(Thread),
 }
 
 struct Thread {
@@ -45,6 +55,9 @@ impl fmt::Debug for Writer {
 impl Writer {
     pub(super) fn start(file: Arc<LogFile>, executor: Executor) -> io::Result<Self> {
         let failure = Arc::new(OnceLock::new());
+        if let Executor::Slow(slowness) = executor {
+            return Ok(Self::slow(file, slowness));
+        }
         let (jobs, waiting) = mpsc::channel::<Job>();
         let handle = executor.thread("log", {
             let (file, failure) = (Arc::clone(&file), Arc::clone(&failure));
@@ -56,15 +69,41 @@ impl Writer {
                 }
             }
         })?;
-        let thread = handle.map(|handle| Thread {
-            jobs: Some(jobs),
-            handle: Mutex::new(Some(handle)),
-        });
+        let hand = match handle {
+            Some(handle) => Hand::Thread(Thread {
+                jobs: Some(jobs),
+                handle: Mutex::new(Some(handle)),
+            }),
+            None => Hand::Caller,
+        };
         Ok(Self {
             file,
             failure,
-            thread,
+            hand,
         })
+    }
+
+    fn slow(file: Arc<LogFile>, slowness: &'static Slowness) -> Self {
+        let failure = Arc::new(OnceLock::new());
+        let (jobs, mut waiting) = tokio::sync::mpsc::unbounded_channel::<Job>();
+        tokio::spawn({
+            let (file, failure) = (Arc::clone(&file), Arc::clone(&failure));
+            async move {
+                while let Some(first) = waiting.recv().await {
+                    let mut together = vec![first];
+                    while let Ok(next) = waiting.try_recv() {
+                        together.push(next);
+                    }
+                    slowness.pass().await;
+                    write(&file, &failure, together);
+                }
+            }
+        });
+        Self {
+            file,
+            failure,
+            hand: Hand::Task(jobs),
+        }
     }
 
     /// Makes the changes durable, then calls `done`.
@@ -77,12 +116,13 @@ impl Writer {
             changes,
             done: Box::new(done),
         };
-        let Some(thread) = &self.thread else {
-            return write(&self.file, &self.failure, vec![job]);
-        };
-        let refused = match &thread.jobs {
-            Some(jobs) => jobs.send(job).err().map(|refused| refused.0),
-            None => Some(job),
+        let refused = match &self.hand {
+            Hand::Caller => return write(&self.file, &self.failure, vec![job]),
+            Hand::Task(jobs) => jobs.send(job).err().map(|refused| refused.0),
+            Hand::Thread(Thread { jobs: None, .. }) => Some(job),
+            Hand::Thread(Thread {
+                jobs: Some(jobs), ..
+            }) => jobs.send(job).err().map(|refused| refused.0),
         };
         if let Some(job) = refused {
             (job.done)(Err(StoreError::Stopped));
@@ -92,7 +132,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let Some(thread) = &mut self.thread else {
+        let Hand::Thread(thread) = &mut self.hand else {
             return;
         };
         thread.jobs = None;

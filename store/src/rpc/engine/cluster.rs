@@ -20,7 +20,7 @@ impl Engine {
     ) -> Result<api::MemberAddResponse> {
         let urls = peer_urls(&request.peer_ur_ls)?;
         self.check_admin(caller.as_ref())?;
-        let id = new_member_id(&urls);
+        let id = new_member_id(&urls, (self.options.clock)());
         let member = PeerMember {
             id,
             name: String::new(),
@@ -132,8 +132,8 @@ impl Engine {
 
 /// The id of a member that joins later. In place of the cluster's token stands the second at which it is added, so that a
 /// member that was removed can come back as another (etcd, `server/etcdserver/api/membership/member.go`).
-fn new_member_id(peer_urls: &[String]) -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+fn new_member_id(peer_urls: &[String], now: SystemTime) -> u64 {
+    let since_epoch = now.duration_since(UNIX_EPOCH);
     let second = since_epoch.unwrap_or_default().as_secs();
     member_id(peer_urls, &second.to_string())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use revkeep_schemas::etcd_api::etcdserverpb::alarm_request::AlarmAction;
 use revkeep_schemas::etcd_api::etcdserverpb::{AlarmRequest, AlarmType};
@@ -41,6 +41,8 @@ pub struct EngineOptions {
     pub scratch: PathBuf,
     /// Where reads of many rows happen.
     pub executor: Executor,
+    /// The time of day, of which the ids of new members are made.
+    pub clock: fn() -> SystemTime,
 }
 
 /// Carries requests out. Shared by all services of a member.

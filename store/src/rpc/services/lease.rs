@@ -75,6 +75,7 @@ impl KeepAlive {
             return None;
         }
         let answer = tokio::select! {
+            biased;
             status = self.leaderless.ended() => Err(status),
             request = self.requests.message() => match request {
                 Ok(None) => return None,

@@ -146,6 +146,9 @@ impl Open {
             return None;
         }
         let answer = tokio::select! {
+            biased;
+            status = self.leaderless.ended() => Err(status),
+            Some(status) = self.failed.recv() => Err(status),
             answer = self.receiver.recv() => {
                 let mut answer = answer?;
                 let header = self.engine.header_without_revision();
@@ -153,8 +156,6 @@ impl Open {
                 answer.header = Some(api::ResponseHeader { revision, ..header });
                 return Some(Ok(answer));
             }
-            status = self.leaderless.ended() => Err(status),
-            Some(status) = self.failed.recv() => Err(status),
         };
         self.ended = true;
         Some(answer)

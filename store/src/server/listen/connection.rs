@@ -9,7 +9,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +16,7 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 
 use super::Port;
+use super::network::Incoming as Raw;
 use crate::rpc::CertificateName;
 use crate::server::tls::common_name;
 
@@ -52,7 +52,7 @@ pub(in crate::server) struct ConnectionOptions {
 
 /// Serves a port until `stop`, and then the calls that are open for a moment longer.
 pub(in crate::server) async fn serve<S, B>(
-    port: Port,
+    mut port: Port,
     options: ConnectionOptions,
     service: S,
     stop: CancellationToken,
@@ -69,12 +69,13 @@ pub(in crate::server) async fn serve<S, B>(
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             accepted = port.listener.accept() => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 connections.spawn(connection(
                     stream,
                     port.tls.clone(),
@@ -97,7 +98,7 @@ pub(in crate::server) async fn serve<S, B>(
 }
 
 async fn connection<S, B>(
-    stream: TcpStream,
+    stream: Raw,
     tls: Option<TlsAcceptor>,
     options: ConnectionOptions,
     service: S,
@@ -112,8 +113,28 @@ async fn connection<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // Small answers must not wait for larger ones. A connection that is gone already will say so.
-    let _ = stream.set_nodelay(true);
+    match stream {
+        Raw::Tcp(stream) => greet(stream, tls, options, service, stop).await,
+        Raw::Other(stream) => greet(stream, tls, options, service, stop).await,
+    }
+}
+
+async fn greet<S, B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tls: Option<TlsAcceptor>,
+    options: ConnectionOptions,
+    service: S,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let Some(acceptor) = tls else {
         return talk(stream, &options, service, None, stop).await;
     };
@@ -174,6 +195,7 @@ async fn talk<S, B>(
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();

@@ -26,7 +26,9 @@ use crate::server::founding::{Founding, found};
 use crate::server::listen::{ConnectionOptions, Port, bind, serve};
 use crate::server::timed_disk::TimedDisk;
 use crate::server::tls::{TlsDial, acceptor};
-use crate::server::{Config, InitialCluster, Operations, ServerUrl, SyncTimes, TlsFiles, duty};
+use crate::server::{
+    Config, InitialCluster, Listen, Operations, ServerUrl, SyncTimes, TlsFiles, duty,
+};
 use crate::watch::WatchOptions;
 use crate::{executor::Executor, snapshot};
 
@@ -40,7 +42,7 @@ impl Node {
     /// [`StoreError::Config`] for settings that cannot be, [`StoreError::Damaged`] for files that cannot be trusted,
     /// [`StoreError::Disk`] when the disk fails.
     pub async fn start(mut config: Config, environment: Environment) -> Result<Self> {
-        let ports = Ports::bind(&mut config).await?;
+        let ports = Ports::bind(&mut config, environment.listen.as_deref()).await?;
         Box::pin(Self::start_on(ports, config, environment)).await
     }
 
@@ -79,7 +81,7 @@ impl Node {
             operations: Arc::clone(&operations),
         };
         let raft = RaftHandle::start(
-            raft_config(&config, &founding, scratch.clone()),
+            raft_config(&config, &founding, scratch.clone(), environment.seed),
             &founding.founders,
             Arc::new(counted),
             RaftEnvironment {
@@ -108,6 +110,7 @@ impl Node {
             election_timeout: config.election_timeout,
             scratch,
             executor,
+            clock: environment.clock.unwrap_or(SystemTime::now),
         };
         let engine = Engine::new(options, shared, raft.clone());
         let stop = CancellationToken::new();
@@ -162,7 +165,7 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    pub(super) async fn bind(config: &mut Config) -> Result<Self> {
+    pub(super) async fn bind(config: &mut Config, network: Option<&dyn Listen>) -> Result<Self> {
         let client_tls = config.client_tls.as_ref().map(acceptor).transpose()?;
         let peer_tls = config.peer_tls.as_ref().map(acceptor).transpose()?;
         let mut ports = Self {
@@ -171,13 +174,19 @@ impl Ports {
             metrics: Vec::new(),
         };
         for url in &config.listen_client_urls {
-            ports.clients.push(bind(url, client_tls.as_ref()).await?);
+            ports
+                .clients
+                .push(bind(url, client_tls.as_ref(), network).await?);
         }
         for url in &config.listen_peer_urls {
-            ports.peers.push(bind(url, peer_tls.as_ref()).await?);
+            ports
+                .peers
+                .push(bind(url, peer_tls.as_ref(), network).await?);
         }
         for url in &config.listen_metrics_urls {
-            ports.metrics.push(bind(url, client_tls.as_ref()).await?);
+            ports
+                .metrics
+                .push(bind(url, client_tls.as_ref(), network).await?);
         }
         let found = |ports: &[Port]| ports.iter().map(|port| port.url.clone()).collect();
         let clients: Vec<ServerUrl> = found(&ports.clients);
@@ -312,7 +321,7 @@ fn open_state(
                 min_lease_ttl_s: lessor.min_ttl,
                 compaction: match executor {
                     Executor::Threads => CompactionMode::Thread,
-                    Executor::Inline => CompactionMode::OnFlush,
+                    Executor::Inline | Executor::Slow(_) => CompactionMode::OnFlush,
                 },
             },
             snapshot_folder: scratch,
@@ -330,9 +339,16 @@ fn open_state(
     )
 }
 
-fn raft_config(config: &Config, founding: &Founding, scratch: PathBuf) -> RaftConfig {
+fn raft_config(
+    config: &Config,
+    founding: &Founding,
+    scratch: PathBuf,
+    seed: Option<u64>,
+) -> RaftConfig {
     let Founding { identity, .. } = founding;
+    let defaults = RaftConfig::new(identity.cluster_id, identity.member_id, scratch);
     RaftConfig {
+        seed: seed.unwrap_or(defaults.seed),
         heartbeat: config.heartbeat_interval,
         election: config.election_timeout,
         // What the store wraps around a request is more than what etcd wraps around it, which is what the flag counts.
@@ -340,6 +356,6 @@ fn raft_config(config: &Config, founding: &Founding, scratch: PathBuf) -> RaftCo
         strict_reconfig_check: config.strict_reconfig_check,
         max_learners: config.max_learners,
         keep_entries: config.snapshot_count.clamp(100, 5_000),
-        ..RaftConfig::new(identity.cluster_id, identity.member_id, scratch)
+        ..defaults
     }
 }

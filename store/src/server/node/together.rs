@@ -23,7 +23,7 @@ pub async fn start_together(
         let name = format!("m{number}");
         let mut config = Config::alone(&name, folder.join(&name));
         adjust(&mut config);
-        let ports = Ports::bind(&mut config).await?;
+        let ports = Ports::bind(&mut config, None).await?;
         waiting.push((config, ports));
     }
     let members = waiting.iter().map(|(config, _)| {
