@@ -197,7 +197,7 @@ impl Generator {
             return 77;
         }
         let index = self.rng.random_range(0..self.leases.len());
-        self.leases[index]
+        self.leases.get(index).copied().unwrap_or(77)
     }
 
     fn old_revision(&mut self) -> i64 {
