@@ -4,6 +4,12 @@
 //! `REVKEEP_SEEDS` says how many seeds are tried (4 unless set), `REVKEEP_SEED` which one is the first (or, with
 //! `REVKEEP_SEEDS=1`, repeats one).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails says where"
+)]
+
 mod simulation;
 
 use simulation::{FaultMix, JournalMember, Options, run};

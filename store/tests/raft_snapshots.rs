@@ -1,6 +1,12 @@
 //! The promise: a member whose next entry nobody has any more gets the whole state, and a kill in the middle of that
 //! does no harm.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails says where"
+)]
+
 mod simulation;
 
 use std::time::Duration;

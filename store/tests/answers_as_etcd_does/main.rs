@@ -4,6 +4,8 @@
 //! `REVKEEP_SEEDS` says how many seeds are tried (4 unless set), `REVKEEP_SEED` which one is the first (or, with
 //! `REVKEEP_SEEDS=1`, repeats one), `REVKEEP_STEPS` how many operations each has (600 unless set).
 
+#![allow(clippy::indexing_slicing, reason = "a test that fails says where")]
+
 mod generator;
 mod operation;
 mod side;

@@ -9,6 +9,11 @@
     reason = "each test file uses its part of the harness"
 )]
 #![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails says where"
+)]
+#![allow(
     unreachable_pub,
     reason = "a harness shared by several test programs, each a crate of its own"
 )]
