@@ -15,6 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use anyhow::Context as _;
+
 type Anyhow<T = ()> = anyhow::Result<T>;
 
 /// A loaded machine may take this long for anything.
@@ -148,7 +150,8 @@ async fn a_member_joins_a_running_cluster_and_leaves_it() -> Anyhow {
             }
         }
     })
-    .await??;
+    .await
+    .context("the new member was not taken in time")??;
     let id = added.member().expect("the new member").id();
 
     let mut config = Config::alone("late", folder.path().join("late"));
@@ -164,7 +167,9 @@ async fn a_member_joins_a_running_cluster_and_leaves_it() -> Anyhow {
         .collect::<InitialCluster>();
     let late = Node::start(config, Environment::default()).await?;
     let mut of_late = self::client(&late).await?;
-    let answer = timeout(PATIENCE, of_late.get("before", None)).await??;
+    let answer = timeout(PATIENCE, of_late.get("before", None))
+        .await
+        .context("the new member does not answer")??;
     assert_eq!(answer.kvs().len(), 1);
     assert_eq!(answer.header().expect("a header").member_id(), id);
 
@@ -178,8 +183,11 @@ async fn a_member_joins_a_running_cluster_and_leaves_it() -> Anyhow {
             }
         }
     })
-    .await??;
-    timeout(PATIENCE, late.ended()).await??;
+    .await
+    .context("the new member was not removed in time")??;
+    timeout(PATIENCE, late.ended())
+        .await
+        .context("the removed member did not end")??;
     let left = client.member_list().await?;
     assert_eq!(left.members().len(), 3);
     late.stop().await?;

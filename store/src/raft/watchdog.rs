@@ -123,11 +123,13 @@ impl<O: Send + 'static> Watchdog<O> {
             }
             return;
         }
-        if is_voter && Instant::now() >= self.stand_at && !core.stopper.is_stopped() {
+        // Without a vote it asks too: a member that was removed may never have got the entry that says so, and hears
+        // of it now.
+        if Instant::now() >= self.stand_at && !core.stopper.is_stopped() {
             self.wait();
             match campaign::try_vote(&core).await {
-                campaign::Trial::Won => campaign::stand(&core, leads).await,
-                campaign::Trial::Lost => {}
+                campaign::Trial::Won if is_voter => campaign::stand(&core, leads).await,
+                campaign::Trial::Won | campaign::Trial::Lost => {}
                 campaign::Trial::Removed => core.stopper.stop(StopReason::Removed),
             }
         }
