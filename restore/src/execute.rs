@@ -1,8 +1,9 @@
-//! Does what was prepared: two passes, a read-back, and one rename.
+//! Does what was prepared: one pass over the rows, or two where something was compacted, a read-back, and one rename.
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use revkeep_schemas::compaction::LiveIndex;
@@ -110,7 +111,8 @@ pub fn execute(
     let feed = |pieces: &[_]| source.feed(runtime, pieces.to_vec(), cancelled.clone());
     let expected = usize::try_from(prepared.index_rows).unwrap_or(usize::MAX);
     let mut batches = feed(&prepared.index_pieces);
-    let index = index_rows(recipe, &mut batches, random_seed(), expected, progress)?;
+    let seed = random_seed();
+    let index = index_rows(recipe, &mut batches, seed, expected, progress)?;
     drop(batches);
     let indexed = Instant::now();
 
@@ -120,18 +122,27 @@ pub fn execute(
         granted: &prepared.granted,
     };
     let mut batches = feed(&prepared.pieces);
-    let built = build_database(
+    let (built, unsynced) = build_database(
         &places.database,
         recipe,
         &index,
         &contents,
+        seed,
         &mut batches,
         progress,
     )?;
     drop(batches);
     let written = Instant::now();
 
-    verify(&places.database, prepared, &index, &built, cancelled)?;
+    // The disk takes what is left while the processors read it back. Neither alone is enough.
+    thread::scope(|scope| {
+        let syncing = scope.spawn(|| unsynced.sync());
+        verify(&places.database, prepared, &index, &built, cancelled)?;
+        let synced = syncing.join().map_err(|_| {
+            RestoreError::new(Kind::Failed, "the thread that synced the db file panicked")
+        })?;
+        Ok::<_, RestoreError>(synced?)
+    })?;
     let removed = places.removed();
     places.commit(destination)?;
     Ok(report(

@@ -31,7 +31,7 @@ pub struct Request {
 pub struct Prepared {
     /// What to make of the rows.
     pub recipe: Recipe,
-    /// What the first pass reads: rows above the base's compact revision.
+    /// What the first pass reads: rows above the base's compact revision; nothing where nothing was compacted.
     pub index_pieces: Vec<Piece>,
     /// What the second pass reads: everything.
     pub pieces: Vec<Piece>,
@@ -121,11 +121,16 @@ fn assemble(
     recipe.checkpoints = proofs(&known, plan.floor(), plan.target, recipe.end());
 
     let segments = source.segment_pieces(plan);
-    let recent = base.chunks.iter().filter(|chunk| chunk.last > plan.floor());
-    let index_rows = segment_rows + recent.clone().map(|chunk| chunk.rows).sum::<u64>();
-    let index_bytes = segment_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
     let plain_bytes = base.plain_bytes + segment_bytes;
-    let with_segments = |chunks: Vec<Piece>| chunks.into_iter().chain(segments.clone()).collect();
+    let with_segments =
+        |chunks: Vec<Piece>| -> Vec<_> { chunks.into_iter().chain(segments.clone()).collect() };
+    let (mut index_pieces, mut index_rows, mut index_bytes) = (Vec::new(), 0, 0);
+    if recipe.needs_index() {
+        let recent = base.chunks.iter().filter(|chunk| chunk.last > plan.floor());
+        index_rows = segment_rows + recent.clone().map(|chunk| chunk.rows).sum::<u64>();
+        index_bytes = segment_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
+        index_pieces = with_segments(recent.copied().map(Piece::Chunk).collect());
+    }
 
     let leases = base
         .facts
@@ -137,7 +142,7 @@ fn assemble(
     ttls.extend(facts.granted_ttls());
 
     Ok(Prepared {
-        index_pieces: with_segments(recent.copied().map(Piece::Chunk).collect()),
+        index_pieces,
         pieces: with_segments(base.chunks.iter().copied().map(Piece::Chunk).collect()),
         index_rows,
         total_bytes: index_bytes + plain_bytes,

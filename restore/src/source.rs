@@ -197,9 +197,9 @@ impl Source {
         let (sender, receiver) = mpsc::channel(1);
         // Its owner is the feed: it ends when that is dropped.
         runtime.spawn(async move {
-            if forward(base, true, &sender).await {
+            if forward(base, &sender).await {
                 let segments = timeline.read_rows(segments, ReadOptions::default());
-                forward(segments, false, &sender).await;
+                forward(segments, &sender).await;
             }
         });
         Feed::new(runtime.clone(), receiver, cancelled)
@@ -238,7 +238,6 @@ fn base_of(name: &str) -> Option<BaseFact> {
 /// Passes batches on; says whether all went well and the consumer still listens.
 async fn forward(
     mut from: mpsc::Receiver<Result<revkeep_vault::PlainRows, VaultError>>,
-    of_base: bool,
     to: &mpsc::Sender<Result<Batch, RestoreError>>,
 ) -> bool {
     while let Some(rows) = from.recv().await {
@@ -246,7 +245,7 @@ async fn forward(
         let batch = rows
             .map(|rows| Batch {
                 rows: rows.bytes,
-                of_base,
+                base_digest: rows.chunk_digest,
             })
             .map_err(promised);
         if to.send(batch).await.is_err() || failed {

@@ -7,6 +7,7 @@
 
 mod backend;
 mod base;
+mod buffers;
 mod cluster;
 mod coverage;
 mod credentials;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
-use revkeep_schemas::Revision;
-use revkeep_schemas::manifest::{ChunkRef, decode_chunk};
+use futures::{Stream, StreamExt, stream};
+use revkeep_schemas::digest::RowDigest;
+use revkeep_schemas::manifest::{ChunkRef, decode_chunk_into};
 use revkeep_schemas::row::EncodedRows;
-use revkeep_schemas::segment::SegmentReader;
+use revkeep_schemas::segment::{Frame, SegmentReader};
+use revkeep_schemas::{FormatError, Revision};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
+use crate::buffers::Buffers;
 use crate::error::{ErrorKind, VaultError};
 use crate::inventory::SegmentEntry;
 use crate::layout;
@@ -38,10 +40,10 @@ pub enum Piece {
 /// How much may be done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Objects that are fetched and unpacked at once.
+    /// Objects that are fetched and unpacked at once, and frames of a segment that are unpacked at once.
     pub parallel: usize,
     /// Bytes of objects and rows that are held before the consumer takes them. A piece that is larger than this is
-    /// held alone.
+    /// held alone. Frames of segments, of about a MiB each, come on top while their rows are unpacked.
     pub memory_bytes: u64,
 }
 
@@ -63,6 +65,8 @@ pub struct PlainRows {
     pub first: Revision,
     /// The last revision.
     pub last: Revision,
+    /// Of a chunk, the digest of its rows, computed from them.
+    pub chunk_digest: Option<RowDigest>,
 }
 
 /// What was fetched of one piece.
@@ -104,6 +108,8 @@ impl Timeline {
         let units = u32::try_from(options.memory_bytes.div_ceil(UNIT_BYTES))
             .unwrap_or(u32::MAX)
             .max(1);
+        let buffers = Buffers::default();
+        let parallel = options.parallel.max(1);
         let memory = Arc::new(Semaphore::new(units as usize));
         let fetched = stream::iter(pieces)
             .then(|piece| {
@@ -118,9 +124,11 @@ impl Timeline {
                 let permit = permit.map_err(|error| {
                     VaultError::new(ErrorKind::Internal, "read rows: memory").with_source(error)
                 })?;
-                self.fetch(piece).await.map(|fetched| (fetched, permit))
+                self.fetch(piece, buffers.clone())
+                    .await
+                    .map(|fetched| (fetched, permit))
             })
-            .buffered(options.parallel.max(1));
+            .buffered(parallel);
         let mut fetched = std::pin::pin!(fetched);
         while let Some(next) = fetched.next().await {
             let (next, permit): (Fetched, OwnedSemaphorePermit) = next?;
@@ -130,7 +138,10 @@ impl Timeline {
                     name,
                     reader,
                     range,
-                } => send_segment(&name, &reader, range, sender).await?,
+                } => {
+                    let unpacked = unpack_segment(&name, &reader, range, &buffers);
+                    forward(unpacked.buffered(parallel), sender).await?
+                }
             };
             drop(permit);
             if !taken {
@@ -140,9 +151,9 @@ impl Timeline {
         Ok(())
     }
 
-    async fn fetch(&self, piece: Piece) -> Result<Fetched, VaultError> {
+    async fn fetch(&self, piece: Piece, buffers: Buffers) -> Result<Fetched, VaultError> {
         match piece {
-            Piece::Chunk(chunk) => self.chunk_rows(chunk).await.map(Fetched::Rows),
+            Piece::Chunk(chunk) => self.chunk_rows(chunk, buffers).await.map(Fetched::Rows),
             Piece::Segment { entry, from, to } => Ok(Fetched::Segment {
                 reader: Arc::new(self.segment(&entry).await?),
                 range: (from, to),
@@ -151,21 +162,30 @@ impl Timeline {
         }
     }
 
-    async fn chunk_rows(&self, chunk: ChunkRef) -> Result<PlainRows, VaultError> {
+    async fn chunk_rows(&self, chunk: ChunkRef, buffers: Buffers) -> Result<PlainRows, VaultError> {
         let vault = &self.cluster.vault;
         let name = layout::chunk_path(&self.cluster.name, &chunk.hash);
         let range = (chunk.first, chunk.last);
         let asked = layout::chunk_identity(vault.id, &self.cluster.name, &chunk.hash, range);
         let object = vault.objects.get(&name).await?;
-        let bytes = spawn_blocking(move || decode_chunk(&object, &asked))
+        let unpacking = spawn_blocking(move || {
+            let mut plain = buffers.take();
+            decode_chunk_into(&object, &asked, &mut plain)?;
+            let mut digest = RowDigest::default();
+            for row in EncodedRows::new(&plain) {
+                digest.add(&row?);
+            }
+            Ok(PlainRows {
+                bytes: buffers.lend(plain),
+                first: chunk.first,
+                last: chunk.last,
+                chunk_digest: Some(digest),
+            })
+        });
+        unpacking
             .await
             .map_err(VaultError::task("unpack a chunk"))?
-            .map_err(VaultError::format(name))?;
-        Ok(PlainRows {
-            bytes,
-            first: chunk.first,
-            last: chunk.last,
-        })
+            .map_err(VaultError::format(name))
     }
 }
 
@@ -177,51 +197,70 @@ fn piece_bytes(piece: &Piece) -> u64 {
     }
 }
 
-/// Unpacks the frames of a segment one after the other. Says whether the consumer still listens.
-async fn send_segment(
-    name: &str,
+/// Unpacks the frames of a segment in the range: one future each, which does its work once it is asked for.
+fn unpack_segment<'a>(
+    name: &'a str,
     reader: &Arc<SegmentReader>,
     range: (Revision, Revision),
-    sender: &mpsc::Sender<Result<PlainRows, VaultError>>,
-) -> Result<bool, VaultError> {
+    buffers: &Buffers,
+) -> impl Stream<Item = impl Future<Output = Result<PlainRows, VaultError>> + use<'a>> + use<'a> {
     let frames: Vec<_> = reader
         .index()
         .frames_of(range.0, range.1)
         .cloned()
         .collect();
-    for frame in frames {
-        let reader = reader.clone();
-        let (first, last) = (frame.first.max(range.0), frame.last.min(range.1));
-        let whole = (first, last) == (frame.first, frame.last);
-        let unpacking = spawn_blocking(move || {
-            let plain = Bytes::from(reader.frame(&frame)?);
-            if whole {
-                Ok(plain)
-            } else {
-                cut(&plain, first, last)
-            }
-        });
-        let bytes = unpacking
-            .await
-            .map_err(VaultError::task("unpack a frame"))?
-            .map_err(VaultError::format(name))?;
-        if sender
-            .send(Ok(PlainRows { bytes, first, last }))
-            .await
-            .is_err()
-        {
+    let (reader, buffers) = (reader.clone(), buffers.clone());
+    stream::iter(frames).map(move |frame| {
+        let (reader, buffers) = (reader.clone(), buffers.clone());
+        async move {
+            spawn_blocking(move || frame_rows(&reader, &frame, range, &buffers))
+                .await
+                .map_err(VaultError::task("unpack a frame"))?
+                .map_err(VaultError::format(name))
+        }
+    })
+}
+
+/// Hands rows on. Says whether the consumer still listens.
+async fn forward(
+    rows: impl Stream<Item = Result<PlainRows, VaultError>>,
+    sender: &mpsc::Sender<Result<PlainRows, VaultError>>,
+) -> Result<bool, VaultError> {
+    let mut rows = std::pin::pin!(rows);
+    while let Some(rows) = rows.next().await {
+        if sender.send(Ok(rows?)).await.is_err() {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
+/// The rows of one frame that lie in the range.
+fn frame_rows(
+    reader: &SegmentReader,
+    frame: &Frame,
+    range: (Revision, Revision),
+    buffers: &Buffers,
+) -> Result<PlainRows, FormatError> {
+    let (first, last) = (frame.first.max(range.0), frame.last.min(range.1));
+    let mut plain = buffers.take();
+    reader.frame_into(frame, &mut plain)?;
+    let plain = buffers.lend(plain);
+    let whole = (first, last) == (frame.first, frame.last);
+    Ok(PlainRows {
+        bytes: if whole {
+            plain
+        } else {
+            cut(&plain, first, last)?
+        },
+        first,
+        last,
+        chunk_digest: None,
+    })
+}
+
 /// The rows of `[first, last]` alone.
-fn cut(
-    plain: &Bytes,
-    first: Revision,
-    last: Revision,
-) -> Result<Bytes, revkeep_schemas::FormatError> {
+fn cut(plain: &Bytes, first: Revision, last: Revision) -> Result<Bytes, FormatError> {
     let mut rows = EncodedRows::new(plain);
     let (mut start, mut end) = (0, 0);
     while let Some(row) = rows.next() {

@@ -1,6 +1,7 @@
 //! Batches of rows, from the asynchronous vault to a blocking consumer.
 
 use bytes::Bytes;
+use revkeep_schemas::digest::RowDigest;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
@@ -11,8 +12,9 @@ use crate::error::{Kind, RestoreError};
 pub struct Batch {
     /// The rows, as [`revkeep_schemas::row`] encodes them.
     pub rows: Bytes,
-    /// Whether it belongs to the base. Those after it are whole revisions of segments, which may overlap.
-    pub of_base: bool,
+    /// For a batch of the base the digest of its rows. Those after the base are whole revisions of segments, which may
+    /// overlap, and have none.
+    pub base_digest: Option<RowDigest>,
 }
 
 /// Where batches come from.

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use revkeep_schemas::compaction::{Compaction, LiveIndex};
 use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::hashkv::{HashFilter, HashView, TombstoneRule};
-use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::manifest::Checkpoint;
 use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::{Revision, Row, RowKey};
 
-use super::proof::{compacted, is_newest};
-use super::{Batches, Proof, Sequence};
+use super::proof::compacted;
+use super::{Batches, LeaseHolders, Proof, Sequence};
 use crate::error::{Kind, RestoreError};
 
 /// What to make of the rows.
@@ -42,15 +41,31 @@ impl Recipe {
     /// A fold of the hash that the result has at the target.
     #[must_use]
     pub fn result_view(&self) -> HashView {
-        self.view(self.target, self.compact_revision)
+        HashView::new(self.filter(self.target, self.compact_revision))
     }
 
-    fn view(&self, revision: Revision, compact_revision: Revision) -> HashView {
-        HashView::new(HashFilter {
+    /// The same fold of rows that follow others; see [`HashView::join`].
+    #[must_use]
+    pub fn continued_result_view(&self) -> HashView {
+        HashView::continued(self.filter(self.target, self.compact_revision))
+    }
+
+    /// Whether a row's fate depends on others of its key. Only compaction asks about them: that of the result, or that of
+    /// a server that was asked for its hash.
+    #[must_use]
+    pub fn needs_index(&self) -> bool {
+        let known = self.checkpoints.iter().map(|known| known.compact_revision);
+        known
+            .chain([self.compact_revision])
+            .any(|revision| compacted(revision).is_some())
+    }
+
+    fn filter(&self, revision: Revision, compact_revision: Revision) -> HashFilter {
+        HashFilter {
             revision,
             compacted: compacted(compact_revision),
             rule: self.rule,
-        })
+        }
     }
 
     /// The last revision that is read: of a base that reaches beyond the target, its end.
@@ -71,6 +86,12 @@ impl Recipe {
             .collect()
     }
 
+    /// Whether the source hashed the very rows that the result has, by the same rule.
+    fn is_result(&self, known: &Checkpoint) -> bool {
+        known.revision == self.target
+            && compacted(known.compact_revision) == compacted(self.compact_revision)
+    }
+
     fn point_of(&self, revision: Revision) -> usize {
         if revision == self.target {
             Self::AT_TARGET
@@ -80,7 +101,8 @@ impl Recipe {
     }
 }
 
-/// The first pass: remembers the newest row of every key touched above the floor.
+/// The first pass: remembers the newest row of every key touched above the floor. A recipe that [needs no
+/// index](Recipe::needs_index) goes without it: no batches then, and the index answers nothing.
 ///
 /// # Errors
 /// What the batches or their rows report.
@@ -129,14 +151,16 @@ pub struct Replay<'a> {
     sequence: Sequence,
     base_digest: RowDigest,
     written: HashView,
+    /// The source's hashes of other rows than the result's, each with a fold of its own.
     views: Vec<(Checkpoint, HashView)>,
+    holders: LeaseHolders,
     result: Replayed,
 }
 
 impl<'a> Replay<'a> {
-    /// A second pass with the index of the first.
+    /// A second pass with the index of the first, and a random seed.
     #[must_use]
-    pub fn new(recipe: &'a Recipe, index: &'a LiveIndex) -> Self {
+    pub fn new(recipe: &'a Recipe, index: &'a LiveIndex, seed: u64) -> Self {
         Self {
             recipe,
             index,
@@ -150,8 +174,13 @@ impl<'a> Replay<'a> {
             views: recipe
                 .checkpoints
                 .iter()
-                .map(|known| (*known, recipe.view(known.revision, known.compact_revision)))
+                .filter(|known| !recipe.is_result(known))
+                .map(|known| {
+                    let filter = recipe.filter(known.revision, known.compact_revision);
+                    (*known, HashView::new(filter))
+                })
                 .collect(),
+            holders: LeaseHolders::new(seed),
             result: Replayed::default(),
         }
     }
@@ -168,11 +197,12 @@ impl<'a> Replay<'a> {
         mut progress: impl FnMut(u64),
     ) -> Result<Replayed, RestoreError> {
         while let Some(batch) = batches.next_batch()? {
-            if !batch.of_base {
-                self.sequence.begin_segment();
+            match batch.base_digest {
+                Some(digest) => self.base_digest = self.base_digest.combine(digest),
+                None => self.sequence.begin_segment(),
             }
             for row in EncodedRows::new(&batch.rows) {
-                self.take(&row?, batch.of_base, &mut put)?;
+                self.take(&row?, &mut put)?;
             }
             progress(batch.rows.len() as u64);
         }
@@ -184,12 +214,8 @@ impl<'a> Replay<'a> {
     fn take(
         &mut self,
         row: &Row<'_>,
-        of_base: bool,
         put: &mut impl FnMut(&Row<'_>) -> Result<(), RestoreError>,
     ) -> Result<(), RestoreError> {
-        if of_base {
-            self.base_digest.add(row);
-        }
         if row.key.main > self.recipe.end() || !self.sequence.admit(row.key)? {
             return Ok(());
         }
@@ -204,20 +230,9 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         self.written.update(row, self.index, Recipe::AT_TARGET)?;
-        self.note_lease(row)?;
+        self.holders.observe(row)?;
         self.result.rows += 1;
         put(row)
-    }
-
-    fn note_lease(&mut self, row: &Row<'_>) -> Result<(), RestoreError> {
-        if row.key.tombstone {
-            return Ok(());
-        }
-        let kv = KeyValue::decode(row.value)?;
-        if kv.lease != 0 && is_newest(row.key, self.index.newest(kv.key, Recipe::AT_TARGET)) {
-            self.result.leases.insert(kv.lease);
-        }
-        Ok(())
     }
 
     fn check_base(&self) -> Result<(), RestoreError> {
@@ -236,12 +251,18 @@ impl<'a> Replay<'a> {
     fn finish(self) -> Result<Replayed, RestoreError> {
         let mut result = self.result;
         result.hash = self.written.finish();
-        for (checkpoint, view) in self.views {
+        result.leases = self.holders.leases();
+        let same = self.recipe.checkpoints.iter();
+        let same = same.filter(|known| self.recipe.is_result(known));
+        let same = same.map(|known| (*known, result.hash));
+        let other = self.views.into_iter();
+        let other = other.map(|(known, view)| (known, view.finish()));
+        for (known, computed) in same.chain(other) {
             let proof = Proof {
-                revision: checkpoint.revision,
-                compact_revision: checkpoint.compact_revision,
-                source: checkpoint.hash,
-                computed: view.finish(),
+                revision: known.revision,
+                compact_revision: known.compact_revision,
+                source: known.hash,
+                computed,
             };
             proof.check()?;
             result.proofs.push(proof);

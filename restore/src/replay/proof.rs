@@ -1,7 +1,7 @@
 //! Which of the source's own statements a restore can be compared with.
 
+use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::Checkpoint;
-use revkeep_schemas::{Revision, RowKey};
 
 use crate::error::{Kind, RestoreError};
 
@@ -75,9 +75,4 @@ pub fn proofs(
 /// The compact revision as the hash's filter takes it: `None` for a source that had never compacted.
 pub(super) fn compacted(revision: Revision) -> Option<Revision> {
     (revision > Revision::ZERO).then_some(revision)
-}
-
-/// Whether the row is the newest of its key, by the index's answer.
-pub(super) fn is_newest(key: RowKey, newest: Option<RowKey>) -> bool {
-    newest.is_none_or(|newest| newest == key)
 }

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use revkeep_schemas::boltdb::{
-    DbFile, DbOptions, DbWriter, FINISHED_COMPACT_REV, KEY_BUCKET, META_BUCKET,
-    SCHEDULED_COMPACT_REV,
+    DbOptions, DbWriter, FINISHED_COMPACT_REV, KEY_BUCKET, META_BUCKET, SCHEDULED_COMPACT_REV,
+    UnsyncedDb,
 };
 use revkeep_schemas::compaction::LiveIndex;
 use revkeep_schemas::manifest::SmallBucket;
 use revkeep_schemas::member::{RestoredCluster, backend_rows, survives_restore};
-use revkeep_schemas::{Revision, RowKey, RowSource};
+use revkeep_schemas::{Revision, Row, RowKey};
 
-use crate::error::{Kind, RestoreError};
+use crate::error::RestoreError;
 use crate::leases::lease_rows;
 use crate::replay::{Batches, Recipe, Replay, Replayed};
 
@@ -29,6 +29,9 @@ const BUCKETS: [&[u8]; 10] = [
     b"authUsers",
     b"authRoles",
 ];
+
+/// Bytes of rows that one thread reads back at a time.
+const PART_BYTES: u64 = 16 << 20;
 
 /// What the database says besides its rows.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +53,11 @@ pub struct Built {
     pub bytes: u64,
     /// Leases whose TTL had to be made up.
     pub synthesised_leases: Vec<i64>,
+    /// Revisions that cut the rows into parts of some 16 MiB each, without the first.
+    pub part_starts: Vec<Revision>,
 }
 
-/// Streams rows into a new db file at `path` and syncs it.
+/// Streams rows into a new db file at `path`. It is complete then; the caller makes it durable.
 ///
 /// # Errors
 /// What reading, proving and writing report; the file is then worthless.
@@ -61,27 +66,55 @@ pub fn build_database(
     recipe: &Recipe,
     index: &LiveIndex,
     contents: &Contents<'_>,
+    seed: u64,
     batches: &mut impl Batches,
     progress: impl FnMut(u64),
-) -> Result<Built, RestoreError> {
+) -> Result<(Built, UnsyncedDb), RestoreError> {
     let options = DbOptions {
         trailer: contents.cluster.is_none(),
         ..DbOptions::default()
     };
     let mut db = DbWriter::create(path, options)?;
     db.begin_bucket(KEY_BUCKET)?;
-    let replayed = Replay::new(recipe, index).run(batches, |row| Ok(db.put_row(row)?), progress)?;
+    let mut parts = PartStarts::default();
+    let put = |row: &Row<'_>| {
+        parts.note(row);
+        Ok(db.put_row(row)?)
+    };
+    let replayed = Replay::new(recipe, index, seed).run(batches, put, progress)?;
     db.end_bucket()?;
     let leases = lease_rows(&replayed.leases, contents.granted);
     db.write_bucket(b"lease", leases.rows)?;
     for (name, rows) in small_buckets(recipe.compact_revision, contents)? {
         db.write_bucket(&name, rows)?;
     }
-    Ok(Built {
-        bytes: db.finish()?.bytes,
+    let (summary, unsynced) = db.finish_unsynced()?;
+    let built = Built {
+        bytes: summary.bytes,
         synthesised_leases: leases.synthesised,
+        part_starts: parts.starts,
         replayed,
-    })
+    };
+    Ok((built, unsynced))
+}
+
+/// Cuts a stream of rows between revisions, so that several threads can read it later.
+#[derive(Debug, Default)]
+struct PartStarts {
+    bytes: u64,
+    last: Revision,
+    starts: Vec<Revision>,
+}
+
+impl PartStarts {
+    fn note(&mut self, row: &Row<'_>) {
+        if self.bytes >= PART_BYTES && row.key.main > self.last {
+            self.starts.push(row.key.main);
+            self.bytes = 0;
+        }
+        self.bytes += row.encoded_len() as u64;
+        self.last = row.key.main;
+    }
 }
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -128,45 +161,4 @@ fn small_buckets(
 
 fn is_raft_position(bucket: &[u8], key: &[u8]) -> bool {
     bucket == META_BUCKET && matches!(key, b"consistent_index" | b"term")
-}
-
-/// Reads the finished file back as a server would and compares its rows and their HashKV with what was meant to be
-/// written. `at_times` is asked every MiB whether to go on.
-///
-/// # Errors
-/// [`Kind::Verification`] for a difference, and what `at_times` says.
-pub fn read_back(
-    path: &Path,
-    recipe: &Recipe,
-    index: &LiveIndex,
-    built: &Built,
-    mut at_times: impl FnMut() -> Result<(), RestoreError>,
-) -> Result<(), RestoreError> {
-    let db = DbFile::open(path)?;
-    let mut rows = db.rows()?;
-    let mut view = recipe.result_view();
-    let mut count = 0_u64;
-    let mut bytes = 0_u64;
-    while let Some(row) = rows.next_row()? {
-        view.update(&row, index, Recipe::AT_TARGET)?;
-        count += 1;
-        bytes += row.encoded_len() as u64;
-        if bytes >= 1 << 20 {
-            bytes = 0;
-            at_times()?;
-        }
-    }
-    let hash = view.finish();
-    if (hash, count) == (built.replayed.hash, built.replayed.rows) {
-        return Ok(());
-    }
-    Err(RestoreError::new(
-        Kind::Verification,
-        format!(
-            "{}: {count} rows with HashKV {hash} were read back where {} with {} were written: check this disk; nothing was left at the target",
-            path.display(),
-            built.replayed.rows,
-            built.replayed.hash
-        ),
-    ))
 }

@@ -2,8 +2,10 @@
 
 mod database;
 mod membership;
+mod read_back;
 mod staging;
 
-pub use database::{Built, Contents, build_database, read_back};
+pub use database::{Built, Contents, build_database};
 pub use membership::Membership;
+pub use read_back::read_back;
 pub use staging::{Staging, refuse_unless_free};

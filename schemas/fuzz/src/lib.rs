@@ -195,7 +195,8 @@ pub fn segment(data: &[u8]) {
         min_key: Vec::new(),
         max_key: None,
     };
-    if let Ok(plain) = SegmentReader::decode_frame(&frame, index) {
+    let mut plain = Vec::new();
+    if SegmentReader::decode_frame(&frame, index, &mut plain).is_ok() {
         rows(&plain);
     }
 }

@@ -4,7 +4,7 @@
 //! trailer). Goes out: the same file, written bottom-up in one pass. The byte table is `schemas/formats/boltdb.md`;
 //! its sources are bbolt's `internal/common/{page,meta,bucket,inode}.go`, `node.go` and `tx_check.go`.
 //!
-//! The reader uses positioned reads into reused buffers: memory is one read-ahead window (1 MiB, or the largest entry)
+//! The reader uses positioned reads into reused buffers: memory is one read-ahead window (256 KiB, or the largest entry)
 //! and one page per level of the tree. Whatever the bytes are, it ends with entries or with an error that names the
 //! file and the offset. bbolt's pages carry no checksums: only a snapshot's trailer proves values, so
 //! [`check_trailer`] comes before trust in a file that has one.
@@ -20,7 +20,9 @@ mod rows;
 mod sink;
 mod trailer;
 mod tree;
+mod unsynced;
 mod window;
+mod writeback;
 mod writer;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use cursor::{Cursor, KeyAndValue};
 pub use file::DbFile;
 pub use rows::Rows;
 pub use trailer::{Trailer, append_trailer, check_trailer};
+pub use unsynced::UnsyncedDb;
 pub use writer::{DbOptions, DbSummary, DbWriter};
 
 /// The bucket that holds the rows (etcd, `server/storage/schema/bucket.go`).

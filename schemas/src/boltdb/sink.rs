@@ -7,13 +7,15 @@ use std::{
     path::Path,
 };
 
-use super::{meta::Meta, page::FIRST_TREE_PAGE, trailer::digest};
+use super::{
+    meta::Meta, page::FIRST_TREE_PAGE, trailer::digest, unsynced::UnsyncedDb, writeback::Writeback,
+};
 use crate::FormatError;
 
-/// Bytes gathered before a write.
-const BUFFER_LEN: usize = 4 << 20;
+/// Bytes gathered before a write: few enough to be in the processor's cache still when the system copies them.
+const BUFFER_LEN: usize = 256 << 10;
 
-/// Appends pages to a new file through a large buffer, and writes the metas in front when all is there.
+/// Appends pages to a new file through a buffer, and writes the metas in front when all is there.
 #[derive(Debug)]
 pub(super) struct Sink {
     file: File,
@@ -22,7 +24,16 @@ pub(super) struct Sink {
     buf: Vec<u8>,
     /// The page that the next byte after the buffer starts, when on a boundary.
     next_page: u64,
+    writeback: Writeback,
     broken: bool,
+}
+
+/// What is known of a file when all is written.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) bytes: u64,
+    pub(super) pages: u64,
+    pub(super) file: UnsyncedDb,
 }
 
 impl Sink {
@@ -43,6 +54,7 @@ impl Sink {
             page_size,
             buf,
             next_page: FIRST_TREE_PAGE,
+            writeback: Writeback::default(),
             broken: false,
         })
     }
@@ -81,8 +93,8 @@ impl Sink {
         self.buf.resize(self.buf.len() + len, 0);
     }
 
-    /// Writes the metas in place and syncs the file; gives its bytes and pages.
-    pub(super) fn finish(mut self, root: u64, trailer: bool) -> Result<(u64, u64), FormatError> {
+    /// Writes the metas in place, and the trailer.
+    pub(super) fn finish(mut self, root: u64, trailer: bool) -> Result<Finished, FormatError> {
         self.flush()?;
         let failed = format!("{}: finish", self.what);
         let page_size = u32::try_from(self.page_size).unwrap_or(u32::MAX);
@@ -96,11 +108,18 @@ impl Sink {
         if trailer {
             let sum = digest(&self.file, bytes, &self.what)?;
             let written = self.file.write_all_at(&sum, bytes);
-            written.map_err(FormatError::io(failed.clone()))?;
+            written.map_err(FormatError::io(failed))?;
             bytes += sum.len() as u64;
         }
-        self.file.sync_all().map_err(FormatError::io(failed))?;
-        Ok((bytes, self.next_page))
+        Ok(Finished {
+            bytes,
+            pages: self.next_page,
+            file: UnsyncedDb {
+                file: self.file,
+                what: self.what,
+                writeback: self.writeback,
+            },
+        })
     }
 
     fn flush(&mut self) -> Result<(), FormatError> {
@@ -116,6 +135,7 @@ impl Sink {
             return Err(self.misuse("go on after a write had failed: delete the file"));
         }
         let written = self.file.write_all(bytes);
+        let written = written.and_then(|()| self.writeback.wrote(&self.file, bytes.len() as u64));
         self.broken = written.is_err();
         written.map_err(FormatError::io(format!("{}: write", self.what)))
     }

@@ -6,8 +6,9 @@ use super::{
     bucket::BUCKET_HEADER_LEN,
     meta::is_page_size,
     page::{BUCKET_ELEMENT, MAX_KEY_LEN},
-    sink::Sink,
+    sink::{Finished, Sink},
     tree::Tree,
+    unsynced::UnsyncedDb,
 };
 use crate::{FormatError, Row};
 
@@ -146,7 +147,15 @@ impl DbWriter {
     }
 
     /// Writes the tree of buckets and the metas, and syncs the file.
-    pub fn finish(mut self) -> Result<DbSummary, FormatError> {
+    pub fn finish(self) -> Result<DbSummary, FormatError> {
+        let (summary, file) = self.finish_unsynced()?;
+        file.sync()?;
+        Ok(summary)
+    }
+
+    /// Writes the tree of buckets and the metas and leaves it to the caller to sync the file, which can be read
+    /// meanwhile.
+    pub fn finish_unsynced(mut self) -> Result<(DbSummary, UnsyncedDb), FormatError> {
         if let Some(name) = &self.open {
             let name = String::from_utf8_lossy(name);
             return Err(self
@@ -162,7 +171,7 @@ impl DbWriter {
             top.put(&mut self.sink, name, &value)?;
         }
         let root = top.finish(&mut self.sink)?;
-        let (bytes, pages) = self.sink.finish(root, self.trailer)?;
-        Ok(DbSummary { bytes, pages })
+        let Finished { bytes, pages, file } = self.sink.finish(root, self.trailer)?;
+        Ok((DbSummary { bytes, pages }, file))
     }
 }

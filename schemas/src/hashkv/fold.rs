@@ -22,12 +22,26 @@ impl HashKv {
     /// Starts with the name of the bucket, so that no rows hash to `0x40a4756d`.
     #[must_use]
     pub fn new() -> Self {
-        let mut crc = Digest::new(CrcAlgorithm::Crc32Iscsi);
-        crc.update(b"key");
+        let mut hash = Self::continued();
+        hash.crc.update(b"key");
+        hash
+    }
+
+    /// Starts in the middle: with the first row after those of another fold, which takes it by [`HashKv::join`].
+    #[must_use]
+    pub fn continued() -> Self {
         Self {
-            crc,
+            crc: Digest::new(CrcAlgorithm::Crc32Iscsi),
             buffer: Vec::with_capacity(BUFFER_BYTES),
         }
+    }
+
+    /// Appends the rows of a fold that was [continued](HashKv::continued) after this one's: the sum is that of one fold
+    /// over both, since a CRC of joined bytes follows from both CRCs and the length of the second.
+    pub fn join(&mut self, mut next: Self) {
+        self.flush();
+        next.flush();
+        self.crc.combine(&next.crc);
     }
 
     /// Folds in one row.

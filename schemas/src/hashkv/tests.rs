@@ -22,7 +22,51 @@ fn stream(rows: &Model, floor: Revision, filter: HashFilter) -> u32 {
     view.finish()
 }
 
+/// The same hash from folds over parts of the rows, joined.
+fn joined(rows: &Model, floor: Revision, filter: HashFilter, cuts: [usize; 2]) -> u32 {
+    let mut index = LiveIndex::new(3, floor, &[filter.revision], 0).unwrap();
+    for row in &rows.0 {
+        index.observe(&row.as_row()).unwrap();
+    }
+    let mut cuts = cuts.map(|cut| cut.min(rows.0.len()));
+    cuts.sort_unstable();
+    let [first, second] = cuts;
+    let mut whole = HashView::new(filter);
+    for (position, part) in [0..first, first..second, second..rows.0.len()]
+        .into_iter()
+        .enumerate()
+    {
+        let mut view = if position == 0 {
+            HashView::new(filter)
+        } else {
+            HashView::continued(filter)
+        };
+        for row in &rows.0[part] {
+            view.update(&row.as_row(), &index, 0).unwrap();
+        }
+        if position == 0 {
+            whole = view;
+        } else {
+            whole.join(view);
+        }
+    }
+    whole.finish()
+}
+
 proptest! {
+    /// Folds over parts of the rows, joined in order, give the hash of one fold over all.
+    #[test]
+    fn parts_hash_as_the_whole(
+        history in histories(), base in 0..20_i64, revision in 0..26_i64, compacted in prop::option::of(0..26_i64),
+        rule in rules(), cuts in (0..40_usize, 0..40_usize),
+    ) {
+        let (floor, revision) = (Revision(base), Revision(base + revision));
+        let compacted = compacted.map(|compacted| Revision((base + compacted).min(revision.0)));
+        let rows = history.compact(floor, rule);
+        let filter = HashFilter { revision, compacted, rule };
+        prop_assert_eq!(joined(&rows, floor, filter, cuts.into()), stream(&rows, floor, filter));
+    }
+
     /// Invariant 3, exact: the streamed hash is the one said in words, whether or not the rows below C are purged.
     #[test]
     fn the_stream_hashes_as_the_model(

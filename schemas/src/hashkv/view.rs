@@ -48,12 +48,13 @@ fn is_live(row: RowKey, newest: Option<RowKey>) -> bool {
 
 /// HashKV over a stream of rows, in one pass and without knowing beforehand whether any key is live at R.
 ///
-/// Until the first live row it folds both ways: the hash of an empty keep set, and that of a full one.
+/// Until the first live row it folds both ways: the hash of an empty keep set, and that of a full one. For a server that
+/// was never compacted both are the same, and no row's key is looked up.
 #[derive(Clone, Debug)]
 pub struct HashView {
     filter: HashFilter,
     kept: HashKv,
-    /// The fold without step 2, as long as no live row was seen.
+    /// The fold without step 2, as long as no live row was seen and both can differ.
     present: Option<HashKv>,
 }
 
@@ -64,12 +65,35 @@ impl HashView {
         Self {
             filter,
             kept: HashKv::new(),
-            present: Some(HashKv::new()),
+            present: filter.compacted.map(|_| HashKv::new()),
         }
     }
 
+    /// Starts a fold with the first row after those of another, which takes it by [`HashView::join`].
+    #[must_use]
+    pub fn continued(filter: HashFilter) -> Self {
+        Self {
+            filter,
+            kept: HashKv::continued(),
+            present: filter.compacted.map(|_| HashKv::continued()),
+        }
+    }
+
+    /// Appends the rows of a fold by the same filter that was [continued](HashView::continued) after this one's.
+    pub fn join(&mut self, next: Self) {
+        self.kept.join(next.kept);
+        self.present = self
+            .present
+            .take()
+            .zip(next.present)
+            .map(|(mut all, next)| {
+                all.join(next);
+                all
+            });
+    }
+
     /// Takes the next row, in ascending order. `index` has to know every row above its floor up to R, and `point` is
-    /// the position of R among its points.
+    /// the position of R among its points; where the server was never compacted, neither is looked at.
     ///
     /// # Errors
     /// [`FormatError::Corrupt`] when the row's value has no readable key.

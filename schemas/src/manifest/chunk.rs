@@ -90,31 +90,43 @@ pub fn encode_chunk(
 /// # Errors
 /// [`FormatError::Corrupt`] when it is not, to the last bit, the chunk that was asked for.
 pub fn decode_chunk(object: &Bytes, asked: &Identity) -> Result<Bytes, FormatError> {
+    let mut plain = Vec::new();
+    decode_chunk_into(object, asked, &mut plain)?;
+    Ok(plain.into())
+}
+
+/// [`decode_chunk`] into a buffer that is used again; what it held is gone. After an error its content means nothing.
+///
+/// # Errors
+/// As [`decode_chunk`].
+pub fn decode_chunk_into(
+    object: &Bytes,
+    asked: &Identity,
+    plain: &mut Vec<u8>,
+) -> Result<(), FormatError> {
     let what = || format!("chunk {}", asked.name);
     let body = envelope::open(object, asked)?;
     let Some((len, packed)) = body.split_first_chunk::<8>() else {
         return Err(FormatError::corrupt(what(), 0, "8 bytes of length", "less"));
     };
-    let plain = unpack(
-        packed,
-        u64::from_le_bytes(*len),
-        MAX_CHUNK_PLAIN_BYTES,
-        &what(),
-    )?;
-    let name = ChunkHash::of(&plain).to_string();
+    let len = u64::from_le_bytes(*len);
+    unpack(packed, len, MAX_CHUNK_PLAIN_BYTES, &what(), plain)?;
+    let name = ChunkHash::of(plain).to_string();
     if name != asked.name {
         return Err(FormatError::corrupt(what(), 0, "rows with that hash", name));
     }
-    Ok(plain.into())
+    Ok(())
 }
 
-/// Unpacks one zstd frame into exactly `len` bytes, of which no more than `cap` are accepted.
+/// Unpacks one zstd frame into exactly `len` bytes, of which no more than `cap` are accepted, in place of what `plain`
+/// held.
 pub(crate) fn unpack(
     packed: &[u8],
     len: u64,
     cap: u64,
     what: &str,
-) -> Result<Vec<u8>, FormatError> {
+    plain: &mut Vec<u8>,
+) -> Result<(), FormatError> {
     let capacity = usize::try_from(len)
         .ok()
         .filter(|_| len <= cap)
@@ -126,7 +138,13 @@ pub(crate) fn unpack(
                 len.to_string(),
             )
         })?;
-    let plain = zstd::bulk::decompress(packed, capacity).map_err(|error| {
+    plain.clear();
+    if plain.capacity() < capacity {
+        *plain = Vec::with_capacity(capacity);
+    }
+    let unpacked = zstd::bulk::Decompressor::new()
+        .and_then(|mut decompressor| decompressor.decompress_to_buffer(packed, plain));
+    unpacked.map_err(|error| {
         FormatError::corrupt(
             what,
             0,
@@ -142,5 +160,5 @@ pub(crate) fn unpack(
             plain.len().to_string(),
         ));
     }
-    Ok(plain)
+    Ok(())
 }

@@ -9,7 +9,7 @@ mod chunker;
 mod small;
 
 pub use base::{BaseFacts, BaseManifest, Checkpoint, ChunkRef, SmallBucket};
-pub use chunk::{ChunkHash, MAX_CHUNK_PLAIN_BYTES, decode_chunk, encode_chunk};
+pub use chunk::{ChunkHash, MAX_CHUNK_PLAIN_BYTES, decode_chunk, decode_chunk_into, encode_chunk};
 pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
 pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat};
 

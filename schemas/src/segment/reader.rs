@@ -89,6 +89,16 @@ impl SegmentReader {
     /// # Errors
     /// [`FormatError::Corrupt`] when the frame is damaged.
     pub fn frame(&self, frame: &Frame) -> Result<Vec<u8>, FormatError> {
+        let mut plain = Vec::new();
+        self.frame_into(frame, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// [`SegmentReader::frame`] into a buffer that is used again; what it held is gone.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::frame`].
+    pub fn frame_into(&self, frame: &Frame, plain: &mut Vec<u8>) -> Result<(), FormatError> {
         let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
         let end = usize::try_from(frame.offset.saturating_add(frame.stored_len));
         let stored = self
@@ -97,14 +107,18 @@ impl SegmentReader {
             .ok_or_else(|| {
                 FormatError::corrupt("segment", frame.offset, "a frame", "the end of the object")
             })?;
-        Self::decode_frame(frame, stored)
+        Self::decode_frame(frame, stored, plain)
     }
 
-    /// Unpacks the bytes of one frame that was fetched alone.
+    /// Unpacks the bytes of one frame that was fetched alone, in place of what `plain` held.
     ///
     /// # Errors
     /// [`FormatError::Corrupt`] when they are damaged.
-    pub fn decode_frame(frame: &Frame, stored: &[u8]) -> Result<Vec<u8>, FormatError> {
+    pub fn decode_frame(
+        frame: &Frame,
+        stored: &[u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
         if Sha256::digest(stored).as_slice() != frame.sha256 {
             return Err(FormatError::corrupt(
                 "segment",
@@ -118,6 +132,7 @@ impl SegmentReader {
             frame.plain_len,
             MAX_FRAME_PLAIN_BYTES,
             "segment frame",
+            plain,
         )
     }
 
@@ -128,8 +143,9 @@ impl SegmentReader {
     /// [`FormatError::Corrupt`] when anything differs.
     pub fn verify(&self) -> Result<(), FormatError> {
         let mut digest = RowDigest::default();
+        let mut plain = Vec::new();
         for frame in &self.index.frames {
-            let plain = self.frame(frame)?;
+            self.frame_into(frame, &mut plain)?;
             let mut rows = 0_u64;
             let mut last = None;
             let mut next = frame.first;
