@@ -1,6 +1,6 @@
 //! The segments that bear on a plan, with their indexes: those whose rows are read, and those beside them.
 //!
-//! Indexes are read by range requests, a few KiB each, at most [`PARALLEL_INDEXES`] at once.
+//! Indexes are read by range requests, a few KiB each, a few at once.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use revkeep_schemas::Revision;

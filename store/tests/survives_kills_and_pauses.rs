@@ -4,6 +4,13 @@
 //!
 //! `REVKEEP_ROUNDS` says how many faults there are (10 unless set), `REVKEEP_SEED` which and in which order.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that fails says where"
+)]
+
 mod simulated_store;
 mod simulation;
 

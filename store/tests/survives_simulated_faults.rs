@@ -4,6 +4,13 @@
 //! Members are put together as in production and serve gRPC in a simulated network. `REVKEEP_RUNS` says how many seeds
 //! are tried for each size of cluster, `REVKEEP_SEED` which one is the first (so with `REVKEEP_RUNS=1` it repeats one).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that fails says where"
+)]
+
 mod simulated_store;
 mod simulation;
 

@@ -177,13 +177,20 @@ impl World {
     }
 }
 
-/// Puts so many keys, one a revision, and gives the last revision.
+/// Puts so many keys, one a revision, and gives the last revision. A put that an election cut short is made again.
 pub(crate) async fn put(client: &mut Client, prefix: &str, keys: usize) -> Result<i64> {
     let mut revision = 0;
     for n in 0..keys {
-        let answer = client
-            .put(format!("{prefix}/{n}"), vec![7; 100], None)
-            .await?;
+        let key = format!("{prefix}/{n}");
+        let mut tries = 0;
+        let answer = loop {
+            match client.put(key.as_str(), vec![7; 100], None).await {
+                Err(error) if tries == 10 => return Err(error.into()),
+                Err(_election) => tries += 1,
+                Ok(answer) => break answer,
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
         revision = answer.header().context("no header")?.revision();
     }
     Ok(revision)

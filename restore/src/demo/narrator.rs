@@ -129,8 +129,7 @@ mod tests {
             lines,
             [
                 "revkeep restore demo --to-revision 12",
-                "--dry-run",
-                "--vault file:///tmp/a/vault"
+                "--dry-run --vault file:///tmp/a/vault"
             ]
         );
         assert_eq!(lines.join(" "), words.join(" "));

@@ -10,7 +10,7 @@
 //! 1. **Indexes** ([`by_index`]), which are read anyhow. Digests of rows add up, so between two revisions at which both
 //!    the plan and another run of segments begin anew, the sums of their digests are compared. That settles segments with
 //!    the same range, merged ones against their parts, and whatever lies between two common boundaries: no row is read.
-//! 2. **Rows** ([`compare_rows`]), for what no common boundaries enclose and for what the indexes contradict: both
+//! 2. **Rows** (`compare_rows`), for what no common boundaries enclose and for what the indexes contradict: both
 //!    readings are streamed side by side and compared revision by revision, in the memory of a few frames. By default
 //!    that is done up to [`SMALL_BYTES`] or an eighth of what the plan's segments hold, whichever is more; past it the
 //!    rest is counted and named in a note, and [`Overlaps::All`] (`--verify-overlaps`) compares it too.

@@ -97,11 +97,12 @@ impl Client {
     /// Goes to another member, or opens another connection to the same.
     fn move_on(&mut self) {
         let names = self.world.names();
-        self.member = names[self.random.random_range(0..names.len())].clone();
+        let next = self.random.random_range(0..names.len());
+        self.member.clone_from(&names[next]);
         let is_spare =
             names.iter().position(|name| *name == self.member) == Some(self.world.founders);
         if is_spare && self.random.random_bool(0.7) {
-            self.member = names[0].clone();
+            self.member.clone_from(&names[0]);
         }
         self.channel = self.world.channel(&self.member);
     }

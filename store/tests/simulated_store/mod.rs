@@ -7,6 +7,13 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 #![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::needless_pass_by_value,
+    reason = "a test that fails says where; its numbers are small"
+)]
+#![allow(
     unreachable_pub,
     reason = "a harness shared by several test programs, each a crate of its own"
 )]

@@ -43,16 +43,14 @@ impl Processes {
             }
             Ok::<(), String>(())
         });
-        match ended.await {
-            Ok(ended) => ended?,
-            Err(_) => {
-                let record = self.world.record();
-                return Err(format!(
-                    "not settled {settle:?} after the last fault: {}; {:?}",
-                    record.unsettled, record.failures
-                ));
-            }
-        }
+        let Ok(ended) = ended.await else {
+            let record = self.world.record();
+            return Err(format!(
+                "not settled {settle:?} after the last fault: {}; {:?}",
+                record.unsettled, record.failures
+            ));
+        };
+        ended?;
         let audit = self.world.audit().ok_or("nobody compared the members")?;
         judge(&self.world.record(), &audit)
     }
