@@ -11,6 +11,7 @@
     clippy::indexing_slicing,
     clippy::cast_possible_wrap,
     clippy::needless_pass_by_value,
+    clippy::redundant_closure_for_method_calls,
     reason = "a test that fails says where; its numbers are small"
 )]
 #![allow(
