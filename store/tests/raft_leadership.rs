@@ -89,10 +89,7 @@ fn a_leader_that_is_cut_off_is_replaced_and_knows_it() {
     let status = stage.status(old).unwrap();
     assert_eq!((status.role, status.leader), (Role::Follower, None));
     let refused = stage.write(old, "into the void").unwrap_err();
-    assert!(matches!(
-        refused,
-        StoreError::Timeout | StoreError::TimeoutDueToConnectionLost
-    ));
+    assert!(matches!(refused, StoreError::NoLeaderInTime), "{refused}");
     assert!(
         matches!(stage.read(old), Err(StoreError::Timeout)),
         "no stale read"
