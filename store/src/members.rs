@@ -55,6 +55,17 @@ impl From<Member> for etcdserverpb::Member {
     }
 }
 
+impl From<&Member> for PeerMember {
+    fn from(member: &Member) -> Self {
+        Self {
+            id: member.id,
+            name: member.name.clone(),
+            peer_urls: member.peer_urls.clone(),
+            learner: member.is_learner,
+        }
+    }
+}
+
 /// The members of the cluster and its version, the same on every member.
 #[derive(Debug)]
 pub struct Members {

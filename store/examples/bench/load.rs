@@ -22,10 +22,11 @@ where
     for number in 0..clients {
         let (mut ask, counted, stop) = (client(number), counted.clone(), stop.clone());
         tasks.spawn(async move {
-            let (mut latencies, mut failed) = (Vec::new(), 0_u64);
+            let (mut latencies, mut failed, mut answered) = (Vec::new(), 0_u64, 0_u64);
             while !stop.load(Ordering::Relaxed) {
                 let started = Instant::now();
                 let outcome = ask().await;
+                answered += u64::from(outcome.is_ok());
                 if !counted.load(Ordering::Relaxed) || stop.load(Ordering::Relaxed) {
                     continue;
                 }
@@ -36,7 +37,7 @@ where
                     failed += 1;
                 }
             }
-            (latencies, failed)
+            (latencies, failed, answered)
         });
     }
     tokio::time::sleep(Duration::from_secs_f64(seconds / 10.0)).await;
@@ -45,15 +46,16 @@ where
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     let took = started.elapsed();
     stop.store(true, Ordering::Relaxed);
-    let (mut latencies, mut failed) = (Vec::new(), 0);
+    let (mut latencies, mut failed, mut answered) = (Vec::new(), 0, 0);
     while let Some(outcome) = tasks.join_next().await {
-        let (more, refused) = outcome?;
+        let (more, refused, all) = outcome?;
         latencies.extend(more);
         failed += refused;
+        answered += all;
     }
     ensure!(
         !latencies.is_empty(),
         "nothing was answered: {failed} refusals"
     );
-    Ok(summary(latencies, took, failed))
+    Ok(summary(latencies, took, failed, answered))
 }

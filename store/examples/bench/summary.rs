@@ -3,8 +3,13 @@
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Throughput and latencies; latencies are sorted here.
-pub(crate) fn summary(mut latencies_us: Vec<u32>, took: Duration, failed: u64) -> Value {
+/// Throughput and latencies; latencies are sorted here. `answered` is all that the server did, counted or not.
+pub(crate) fn summary(
+    mut latencies_us: Vec<u32>,
+    took: Duration,
+    failed: u64,
+    answered: u64,
+) -> Value {
     latencies_us.sort_unstable();
     let at = |part: f64| {
         #[expect(
@@ -26,5 +31,6 @@ pub(crate) fn summary(mut latencies_us: Vec<u32>, took: Duration, failed: u64) -
         "p99_us": at(0.99),
         "max_us": at(1.0),
         "failed": failed,
+        "answered": answered,
     })
 }

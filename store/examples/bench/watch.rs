@@ -70,5 +70,6 @@ pub(crate) async fn run(connections: &Connections, wish: WatchWish) -> Result<Va
     while let Some(outcome) = tasks.join_next().await {
         latencies.extend(outcome??);
     }
-    Ok(summary(latencies, started.elapsed(), 0))
+    let answered = latencies.len() as u64;
+    Ok(summary(latencies, started.elapsed(), 0, answered))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, ErrorKind},
+    io::ErrorKind,
     ops::Bound,
     sync::{
         Arc,
@@ -12,14 +12,15 @@ use std::{
 
 use bytes::Bytes;
 use redb::{
-    BackendError, Durability, ReadOnlyTable, ReadableDatabase as _, ReadableTableMetadata as _,
-    StorageBackend, StorageError, WriteTransaction,
+    Durability, ReadOnlyTable, ReadableDatabase as _, ReadableTableMetadata as _, StorageError,
+    WriteTransaction,
 };
 use revkeep_schemas::RowKey;
 
 use super::{
     Bucket, Disk,
     bucket::{OWN, RAFT_STATE, ROWS},
+    watched::{Watched, Watcher},
 };
 use crate::error::{Result, StoreError};
 
@@ -30,7 +31,7 @@ pub(super) type ReadRange = redb::Range<'static, &'static [u8], &'static [u8]>;
 pub(super) struct Database {
     redb: redb::Database,
     place: String,
-    high_water: Arc<AtomicU64>,
+    high_water: HighWater,
 }
 
 impl Database {
@@ -40,10 +41,10 @@ impl Database {
         let file = disk
             .open(name)
             .map_err(|error| StoreError::disk(format!("open {place}"), error))?;
-        let high_water = Arc::new(AtomicU64::new(0));
+        let high_water = HighWater::default();
         let file = Watched {
             file,
-            high_water: Arc::clone(&high_water),
+            watcher: high_water.clone(),
         };
         let redb = redb::Builder::new()
             .set_cache_size(cache_bytes)
@@ -97,7 +98,7 @@ impl Database {
 
     /// One past the last byte that was written since it was opened.
     pub(super) fn high_water(&self) -> u64 {
-        self.high_water.load(Ordering::Relaxed)
+        self.high_water.0.load(Ordering::Relaxed)
     }
 }
 
@@ -223,66 +224,16 @@ fn read(table: &ReadTable, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
     Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
 }
 
-/// Notes how far the file was written: redb grows it by doubling, so its length says little about its use.
-#[derive(Debug)]
-struct Watched {
-    file: Box<dyn StorageBackend>,
-    high_water: Arc<AtomicU64>,
-}
+/// How far the file was written: redb grows it by doubling, so its length says little about its use.
+#[derive(Clone, Debug, Default)]
+struct HighWater(Arc<AtomicU64>);
 
-impl StorageBackend for Watched {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
+impl Watcher for HighWater {
+    fn wrote(&self, end: u64) {
+        self.0.fetch_max(end, Ordering::Relaxed);
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.high_water.fetch_min(len, Ordering::Relaxed);
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let end = offset.saturating_add(data.len() as u64);
-        self.high_water.fetch_max(end, Ordering::Relaxed);
-        self.file.write(offset, data)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.file.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.file.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.query_lock_range(start, end)
+    fn resized(&self, len: u64) {
+        self.0.fetch_min(len, Ordering::Relaxed);
     }
 }

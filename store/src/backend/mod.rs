@@ -18,6 +18,7 @@ mod position;
 mod replace;
 mod tail;
 mod view;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,4 @@ pub use position::Position;
 pub use replace::Replacement;
 pub(crate) use view::FIRST_ROW;
 pub use view::{RowCursor, View};
+pub(crate) use watched::{Watched, Watcher};

@@ -8,7 +8,8 @@ use revkeep_schemas::member::ids::{cluster_id, member_id};
 use super::data::{Identity, Seed};
 use super::{ClusterState, Config, ServerUrl};
 use crate::error::{Result, StoreError};
-use crate::raft::{Dial, PeerMember, ask_members};
+use crate::members::Member;
+use crate::raft::{Dial, ask_members};
 
 /// How long one member may take to say who the members are.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -16,19 +17,12 @@ const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// How often the members of a running cluster are asked before a joining member gives up.
 const ASKS: u32 = 12;
 
-/// A beginning: who the member is, and with whom it founds a cluster (nobody when it joins one).
-#[derive(Debug)]
-pub(super) struct Founding {
-    pub(super) identity: Identity,
-    pub(super) founders: Vec<PeerMember>,
-}
-
-/// Decides it from the seed, else from the settings, else by asking the running members.
+/// Decides who the member is and with whom it founds a cluster: from the seed, else from the settings, else by asking the running members.
 pub(super) async fn found(
     config: &Config,
     seed: Option<&Seed>,
     dial: &Arc<dyn Dial>,
-) -> Result<Founding> {
+) -> Result<Identity> {
     match seed {
         Some(seed) if !seed.members.is_empty() => from_seed(config, seed),
         _ if config.initial_cluster_state == ClusterState::Existing => join(config, dial).await,
@@ -36,49 +30,31 @@ pub(super) async fn found(
     }
 }
 
-/// The founders that the settings name, the same on each of them.
-pub(super) fn founders_of(config: &Config) -> Vec<PeerMember> {
+fn from_settings(config: &Config) -> Result<Identity> {
     let token = &config.initial_cluster_token;
-    let mut founders: Vec<PeerMember> = config
+    let mut founders: Vec<Member> = config
         .initial_cluster
         .members()
         .map(|(name, urls)| {
             let peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
-            PeerMember {
+            Member {
                 id: member_id(&peer_urls, token),
                 name: name.to_owned(),
                 peer_urls,
-                learner: false,
+                ..Member::default()
             }
         })
         .collect();
     founders.sort_by_key(|founder| founder.id);
-    founders
-}
-
-fn from_settings(config: &Config) -> Result<Founding> {
-    let founders = founders_of(config);
     let own = founders.iter().find(|founder| founder.name == config.name);
     // The settings were checked for it.
     let own =
         own.ok_or_else(|| StoreError::Config("--initial-cluster lacks this member".into()))?;
-    Ok(Founding {
-        identity: identity_of(own, &founders),
-        founders,
-    })
+    Ok(identity_of(own, &founders))
 }
 
-fn from_seed(config: &Config, seed: &Seed) -> Result<Founding> {
-    let founders: Vec<PeerMember> = seed
-        .members
-        .iter()
-        .map(|member| PeerMember {
-            id: member.id,
-            name: member.name.clone(),
-            peer_urls: member.peer_urls.clone(),
-            learner: member.is_learner,
-        })
-        .collect();
+fn from_seed(config: &Config, seed: &Seed) -> Result<Identity> {
+    let founders = &seed.members;
     let own_urls = texts(&config.initial_advertise_peer_urls);
     let own = match founders.as_slice() {
         // The only member of its cluster is known by being alone, as in etcd, wherever it listens now.
@@ -101,13 +77,10 @@ fn from_seed(config: &Config, seed: &Seed) -> Result<Founding> {
             own_urls.join(",")
         )));
     };
-    Ok(Founding {
-        identity: identity_of(own, &founders),
-        founders,
-    })
+    Ok(identity_of(own, founders))
 }
 
-async fn join(config: &Config, dial: &Arc<dyn Dial>) -> Result<Founding> {
+async fn join(config: &Config, dial: &Arc<dyn Dial>) -> Result<Identity> {
     let own = texts(&config.initial_advertise_peer_urls);
     let others: Vec<String> = config
         .initial_cluster
@@ -145,22 +118,21 @@ async fn join(config: &Config, dial: &Arc<dyn Dial>) -> Result<Founding> {
         tokio::time::sleep(config.election_timeout).await;
     };
     let (cluster_id, member) = view;
-    Ok(Founding {
-        identity: Identity {
-            cluster_id,
-            member_id: member.id,
-            peer_urls: member.peer_urls,
-        },
+    Ok(Identity {
+        cluster_id,
+        member_id: member.id,
+        peer_urls: member.peer_urls,
         founders: Vec::new(),
     })
 }
 
-fn identity_of(own: &PeerMember, founders: &[PeerMember]) -> Identity {
+fn identity_of(own: &Member, founders: &[Member]) -> Identity {
     let ids: Vec<u64> = founders.iter().map(|founder| founder.id).collect();
     Identity {
         cluster_id: cluster_id(&ids),
         member_id: own.id,
         peer_urls: own.peer_urls.clone(),
+        founders: founders.to_vec(),
     }
 }
 
@@ -181,8 +153,8 @@ mod tests {
             from_settings(&config).unwrap()
         };
         let (a, b) = (config("a", "http://h:1"), config("b", "http://h:2"));
-        assert_eq!(a.identity.cluster_id, b.identity.cluster_id);
-        assert_ne!(a.identity.member_id, b.identity.member_id);
+        assert_eq!(a.cluster_id, b.cluster_id);
+        assert_ne!(a.member_id, b.member_id);
         assert_eq!(a.founders, b.founders);
     }
 }

@@ -1,14 +1,13 @@
 //! How long the disk takes.
 
 use std::io;
-use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use redb::{BackendError, StorageBackend};
+use redb::StorageBackend;
 
-use crate::backend::{Disk, STATE_FILE};
+use crate::backend::{Disk, STATE_FILE, Watched, Watcher};
 
 /// etcd's buckets, 1 ms to 8 s (etcd, `server/storage/wal/metrics.go`).
 fn histogram() -> Histogram {
@@ -53,9 +52,9 @@ impl Disk for TimedDisk {
         } else {
             &self.times.log
         };
-        Ok(Box::new(TimedFile {
+        Ok(Box::new(Watched {
             file: self.disk.open(name)?,
-            times: times.clone(),
+            watcher: times.clone(),
         }))
     }
 
@@ -76,67 +75,9 @@ impl Disk for TimedDisk {
     }
 }
 
-/// A file whose syncs are measured.
-#[derive(Debug)]
-struct TimedFile {
-    file: Box<dyn StorageBackend>,
-    times: Histogram,
-}
-
-impl StorageBackend for TimedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let start = Instant::now();
-        let synced = self.file.sync_data();
-        self.times.observe(start.elapsed().as_secs_f64());
-        synced
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write(offset, data)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.file.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.file.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.query_lock_range(start, end)
+impl Watcher for Histogram {
+    fn synced(&self, took: Duration) {
+        self.observe(took.as_secs_f64());
     }
 }
 

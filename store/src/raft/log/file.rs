@@ -7,10 +7,9 @@ use prost::Message as _;
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use revkeep_schemas::store_api as api;
 
-use super::storage::Storage;
 use crate::{
     Result, StoreError,
-    backend::{Disk, Position},
+    backend::{Disk, Position, Watched},
     raft::{
         types::{Entry, Vote},
         wire,
@@ -77,7 +76,10 @@ impl LogFile {
         let database = Database::builder()
             .set_cache_size(PAGES_BYTES)
             .set_check_integrity_on_open(true)
-            .create_with_backend(Storage(storage))
+            .create_with_backend(Watched {
+                file: storage,
+                watcher: (),
+            })
             .map_err(|error| StoreError::disk(format!("open {name}"), error))?;
         let file = Self { database, name };
         file.claim(&api::LogOwner {

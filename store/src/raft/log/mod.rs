@@ -10,7 +10,6 @@
 mod cache;
 mod file;
 mod reader;
-mod storage;
 mod store;
 mod writer;
 

@@ -63,6 +63,17 @@ impl DataFolder {
         Seed::open(self.path.join("seed"))
     }
 
+    /// Removes what a restore left, once it is the member's own.
+    pub(in crate::server) fn remove_seed(&self) -> Result<()> {
+        let seed = self.path.join("seed");
+        match fs::remove_dir_all(&seed) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &seed, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Begins the member's life: `fill` puts its files into the folder it is given. A kill in the middle leaves nothing
     /// that counts.
     pub(in crate::server) fn give_birth(
@@ -136,6 +147,7 @@ mod tests {
             cluster_id: 1,
             member_id: 2,
             peer_urls: vec![],
+            founders: vec![],
         };
         let fail = |_: &Path| Err(StoreError::Stopped);
         assert!(folder.give_birth(&identity, fail).is_err());

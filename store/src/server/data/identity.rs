@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::failed;
 use crate::error::{Result, StoreError};
+use crate::members::Member;
 
 const FILE: &str = "identity";
 
@@ -22,6 +23,9 @@ pub(in crate::server) struct Identity {
     pub(in crate::server) member_id: u64,
     /// Its peer URLs when it began.
     pub(in crate::server) peer_urls: Vec<String>,
+    /// With whom it founded the cluster, itself among them; empty if it joined one. Needed again by a first start that
+    /// ended before the log's first entry.
+    pub(in crate::server) founders: Vec<Member>,
 }
 
 impl Identity {

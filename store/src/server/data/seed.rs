@@ -1,11 +1,9 @@
 //! What a restore left for the first start: a database file of etcd, its members with it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use revkeep_schemas::boltdb::DbFile;
 
-use super::folder::failed;
 use crate::error::{Result, StoreError};
 use crate::members::Member;
 
@@ -45,11 +43,5 @@ impl Seed {
     /// The database file.
     pub(in crate::server) fn file(&self) -> PathBuf {
         self.folder.join("db")
-    }
-
-    /// Removes the seed once its content is the member's own.
-    pub(in crate::server) fn remove(self) -> Result<()> {
-        let folder: &Path = &self.folder;
-        fs::remove_dir_all(folder).map_err(|error| failed("remove", folder, error))
     }
 }

@@ -1,10 +1,11 @@
 //! Connections, from the handshake to the last answer.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -50,22 +51,39 @@ pub(in crate::server) struct ConnectionOptions {
     pub(in crate::server) allowed_names: Arc<[String]>,
 }
 
-/// Serves a port until `stop`, and then the calls that are open for a moment longer.
-pub(in crate::server) async fn serve<S, B>(
-    mut port: Port,
-    options: ConnectionOptions,
-    service: S,
-    stop: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+/// What answers the requests of a connection.
+pub(in crate::server) trait Answers:
+    Service<
+        Request<Incoming>,
+        Response = Response<<Self as Answers>::Body>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// An answer's.
+    type Body: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> Answers for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static,
-    S::Future: Send,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
+    type Body = B;
+}
+
+/// Serves a port until `stop`, and then the calls that are open for a moment longer.
+pub(in crate::server) async fn serve(
+    mut port: Port,
+    options: ConnectionOptions,
+    service: impl Answers,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -97,44 +115,26 @@ pub(in crate::server) async fn serve<S, B>(
     connections.shutdown().await;
 }
 
-async fn connection<S, B>(
+async fn connection(
     stream: Raw,
     tls: Option<TlsAcceptor>,
     options: ConnectionOptions,
-    service: S,
+    service: impl Answers,
     stop: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) {
     match stream {
         Raw::Tcp(stream) => greet(stream, tls, options, service, stop).await,
         Raw::Other(stream) => greet(stream, tls, options, service, stop).await,
     }
 }
 
-async fn greet<S, B>(
+async fn greet(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<TlsAcceptor>,
     options: ConnectionOptions,
-    service: S,
+    service: impl Answers,
     stop: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) {
     let Some(acceptor) = tls else {
         return talk(stream, &options, service, None, stop).await;
     };
@@ -163,22 +163,13 @@ async fn greet<S, B>(
     talk(stream, &options, service, name, stop).await;
 }
 
-async fn talk<S, B>(
+async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     options: &ConnectionOptions,
-    service: S,
+    service: impl Answers,
     name: Option<CertificateName>,
     stop: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()

@@ -18,11 +18,13 @@ use crate::error::{Result, StoreError};
 use crate::http::{Front, Metrics};
 use crate::lease::LessorOptions;
 use crate::mvcc::{CompactionMode, MvccOptions};
-use crate::raft::{Dial, RaftConfig, RaftEnvironment, RaftHandle, StateMachine as _, TcpDial};
+use crate::raft::{
+    Dial, PeerMember, RaftConfig, RaftEnvironment, RaftHandle, StateMachine as _, TcpDial,
+};
 use crate::rpc::{Calls, Engine, EngineOptions, Grpc};
 use crate::server::counted::Counted;
-use crate::server::data::{DataFolder, Seed};
-use crate::server::founding::{Founding, found};
+use crate::server::data::{DataFolder, Identity, Seed};
+use crate::server::founding::found;
 use crate::server::listen::{ConnectionOptions, Port, bind, serve};
 use crate::server::timed_disk::TimedDisk;
 use crate::server::tls::{TlsDial, acceptor};
@@ -59,8 +61,8 @@ impl Node {
         };
         let executor = environment.executor;
         let folder = DataFolder::open(&config.data_dir)?;
-        let founding = begin(&config, &folder, &dial, executor).await?;
-        let identity = &founding.identity;
+        let identity = begin(&config, &folder, &dial, executor).await?;
+        let founders: Vec<PeerMember> = identity.founders.iter().map(PeerMember::from).collect();
         let scratch = folder.prepare_scratch()?;
         let disk: Arc<dyn Disk> = match environment.disk {
             Some(disk) => disk,
@@ -81,8 +83,8 @@ impl Node {
             operations: Arc::clone(&operations),
         };
         let raft = RaftHandle::start(
-            raft_config(&config, &founding, scratch.clone(), environment.seed),
-            &founding.founders,
+            raft_config(&config, &identity, scratch.clone(), environment.seed),
+            &founders,
             Arc::new(counted),
             RaftEnvironment {
                 disk,
@@ -266,29 +268,25 @@ async fn begin(
     folder: &DataFolder,
     dial: &Arc<dyn Dial>,
     executor: Executor,
-) -> Result<Founding> {
+) -> Result<Identity> {
     if let Some(identity) = folder.identity()? {
-        // Used only by a log that is still empty: the first start may have ended before its first entry.
-        let founders = crate::server::founding::founders_of(config);
-        let founded = founders.iter().any(|one| one.id == identity.member_id);
-        return Ok(Founding {
-            identity,
-            founders: if founded { founders } else { Vec::new() },
-        });
+        // A kill between the birth and the removal has left what was taken in already.
+        folder.remove_seed()?;
+        return Ok(identity);
     }
     let seed = folder.seed()?;
-    let founding = found(config, seed.as_ref(), dial).await?;
-    let (folder, identity) = (folder.clone(), founding.identity.clone());
+    let identity = found(config, seed.as_ref(), dial).await?;
+    let (folder, born) = (folder.clone(), identity.clone());
     executor
         .run(move || {
-            folder.give_birth(&identity, |unborn| match &seed {
+            folder.give_birth(&born, |unborn| match &seed {
                 Some(seed) => import(seed, unborn),
                 None => Ok(()),
             })?;
-            seed.map_or(Ok(()), Seed::remove)
+            folder.remove_seed()
         })
         .await??;
-    Ok(founding)
+    Ok(identity)
 }
 
 /// Makes the state of a new member from what a restore left.
@@ -341,11 +339,10 @@ fn open_state(
 
 fn raft_config(
     config: &Config,
-    founding: &Founding,
+    identity: &Identity,
     scratch: PathBuf,
     seed: Option<u64>,
 ) -> RaftConfig {
-    let Founding { identity, .. } = founding;
     let defaults = RaftConfig::new(identity.cluster_id, identity.member_id, scratch);
     RaftConfig {
         seed: seed.unwrap_or(defaults.seed),
@@ -357,5 +354,47 @@ fn raft_config(
         max_learners: config.max_learners,
         keep_entries: config.snapshot_count.clamp(100, 5_000),
         ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::members::Member;
+
+    /// A restore gives its members ids and names that the settings do not lead to, so a start that ended between the
+    /// birth and the log's first entry must not ask the settings again.
+    #[tokio::test]
+    async fn a_member_killed_at_its_birth_starts_with_the_founders_it_was_born_with() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path()).unwrap();
+        let founder = Member {
+            id: 7,
+            name: "restored".to_owned(),
+            peer_urls: vec!["http://elsewhere:2380".to_owned()],
+            ..Member::default()
+        };
+        let born = Identity {
+            cluster_id: 9,
+            member_id: founder.id,
+            peer_urls: founder.peer_urls.clone(),
+            founders: vec![founder],
+        };
+        folder.give_birth(&born, |_| Ok(())).unwrap();
+        let seed = root.path().join("seed");
+        fs::create_dir(&seed).unwrap();
+        fs::write(seed.join("db"), "was taken in already").unwrap();
+
+        let config = Config::alone("renamed", root.path());
+        let node = Node::start(config, Environment::default()).await.unwrap();
+        let elected = tokio::time::timeout(Duration::from_secs(30), node.has_leader());
+        elected.await.unwrap().unwrap();
+        let options = node.engine().options();
+        assert_eq!((options.cluster_id, options.member_id), (9, 7));
+        assert!(!seed.exists());
+        node.stop().await.unwrap();
     }
 }
