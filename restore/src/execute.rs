@@ -205,7 +205,7 @@ impl Places {
             }
             Destination::DataDir { path, wal_dir, .. } => {
                 if let Some(wal_dir) = wal_dir
-                    && (wal_dir.starts_with(path) || path.starts_with(wal_dir))
+                    && nested(path, wal_dir)
                 {
                     return Err(RestoreError::new(
                         Kind::Invalid,
@@ -257,6 +257,13 @@ impl Places {
             }
         }
     }
+}
+
+/// Whether one of two paths lies inside of the other, however they are spelled.
+fn nested(one: &Path, other: &Path) -> bool {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let (one, other) = (absolute(one), absolute(other));
+    one.starts_with(&other) || other.starts_with(&one)
 }
 
 fn make_private(directory: &Path) -> Result<(), RestoreError> {

@@ -50,9 +50,14 @@ impl Facts {
         self.checkpoints.extend(&index.checkpoints);
     }
 
-    /// Granted TTLs in seconds by lease id; of several grants of one id the latest.
-    pub fn granted_ttls(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.leases.iter().map(|(id, (_, ttl_s))| (*id, *ttl_s))
+    /// Adds to the granted TTLs that a base says, in seconds by lease id; of several grants of one id the latest counts.
+    /// Of what was granted up to its revision the base has the last word: an id can be granted again.
+    pub fn complete(&self, granted: &mut BTreeMap<i64, i64>, base: Revision) {
+        for (id, (first_seen, ttl_s)) in &self.leases {
+            if *first_seen > base || !granted.contains_key(id) {
+                granted.insert(*id, *ttl_s);
+            }
+        }
     }
 }
 
@@ -119,8 +124,20 @@ mod tests {
             for index in order {
                 facts.add(index, Revision(9));
             }
-            let ttls: Vec<_> = facts.granted_ttls().collect();
-            assert_eq!(ttls, [(1, 90), (2, 30)]);
+            let mut ttls = BTreeMap::new();
+            facts.complete(&mut ttls, Revision::ZERO);
+            assert_eq!(ttls, BTreeMap::from([(1, 90), (2, 30)]));
         }
+    }
+
+    #[tokio::test]
+    async fn a_base_knows_better_than_what_was_seen_before_it() {
+        let mut facts = Facts::default();
+        let seen = [(1, 60, 6), (2, 60, 6), (3, 60, 8), (4, 60, 9)];
+        facts.add(&index(5..=9, &[], &seen).await, Revision(9));
+        // 1 to 3 were granted again before the base, 4 after it; of 2 the base knows nothing.
+        let mut ttls = BTreeMap::from([(1, 30), (3, 30), (4, 30)]);
+        facts.complete(&mut ttls, Revision(8));
+        assert_eq!(ttls, BTreeMap::from([(1, 30), (2, 60), (3, 30), (4, 60)]));
     }
 }

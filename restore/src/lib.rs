@@ -1,8 +1,8 @@
 //! Brings an etcd cluster back to any revision that a vault covers.
 //!
-//! Comes in: a vault, a cluster and a revision. Goes out: a member's data directory that etcd boots from, or a snapshot
-//! file. Promises: the result is byte-equal to what the source held, was compared with what the source reported, and
-//! appears whole or not at all. Never: overwrites anything, writes to the vault, starts a server
+//! Comes in: a vault, a cluster and a revision. Goes out: a member's data directory that etcd or the store boots from, or
+//! a snapshot file. Promises: the result is byte-equal to what the source held, is compared with what the source
+//! reported (or says that it reported nothing), and appears whole or not at all. Never: overwrites anything, writes to the vault, starts a server
 //! (but the demonstration, which does so in a folder of its own).
 //! Read next: [`plan`] decides, [`replay`] streams and proves, [`target`] puts it into place.
 

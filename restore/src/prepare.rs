@@ -51,7 +51,8 @@ pub struct Prepared {
 
 /// Decides. Reads indexes of segments, and rows only where segments overlap ([`overlap`]).
 ///
-/// A segment whose index is damaged is passed over if others cover its range.
+/// A segment whose index is damaged is passed over if others cover its range. The newest revision is not an older one
+/// because something is damaged: that is an error.
 ///
 /// # Errors
 /// As [`choose`]; [`Kind::Verification`](crate::Kind::Verification) when there would be a plan if it were not for
@@ -63,6 +64,7 @@ pub async fn prepare(source: &Source, request: Request) -> Result<Prepared, Rest
         overlaps,
     } = request;
     let mut source = source.clone();
+    let target = source.resolve(target);
     let (plan, survey) = loop {
         let plan = choose(&source.holdings(), target, history)
             .map_err(|refusal| source.explain(refusal, target, history))?;
@@ -121,14 +123,17 @@ fn assemble(
     recipe.checkpoints = proofs(&known, plan.floor(), plan.target, recipe.end());
 
     let segments = source.segment_pieces(plan);
-    let plain_bytes = base.plain_bytes + segment_bytes;
+    let plain_bytes = base.plain_bytes.saturating_add(segment_bytes);
     let with_segments =
         |chunks: Vec<Piece>| -> Vec<_> { chunks.into_iter().chain(segments.clone()).collect() };
     let (mut index_pieces, mut index_rows, mut index_bytes) = (Vec::new(), 0, 0);
     if recipe.needs_index() {
         let recent = base.chunks.iter().filter(|chunk| chunk.last > plan.floor());
-        index_rows = segment_rows + recent.clone().map(|chunk| chunk.rows).sum::<u64>();
-        index_bytes = segment_bytes + recent.clone().map(|chunk| chunk.plain_bytes).sum::<u64>();
+        (index_rows, index_bytes) = (segment_rows, segment_bytes);
+        for chunk in recent.clone() {
+            index_rows = index_rows.saturating_add(chunk.rows);
+            index_bytes = index_bytes.saturating_add(chunk.plain_bytes);
+        }
         index_pieces = with_segments(recent.copied().map(Piece::Chunk).collect());
     }
 
@@ -139,13 +144,13 @@ fn assemble(
         .find(|bucket| bucket.name == b"lease");
     let leases = leases.into_iter().flat_map(|bucket| &bucket.entries);
     let mut ttls = granted(leases.map(|(key, value)| (key.as_slice(), value.as_slice())));
-    ttls.extend(facts.granted_ttls());
+    facts.complete(&mut ttls, base.facts.revision);
 
     Ok(Prepared {
         index_pieces,
         pieces: with_segments(base.chunks.iter().copied().map(Piece::Chunk).collect()),
         index_rows,
-        total_bytes: index_bytes + plain_bytes,
+        total_bytes: index_bytes.saturating_add(plain_bytes),
         buckets: base.facts.buckets.clone(),
         granted: ttls,
         notes: notes(&recipe, &base.facts.buckets),
@@ -159,7 +164,7 @@ fn assemble(
             chunks: base.chunks.len(),
             segments: segments.len(),
             overlaps: overlap::OverlapReport::default(),
-            rows: base.rows + segment_rows,
+            rows: base.rows.saturating_add(segment_rows),
             plain_bytes,
             etcd_version: base.facts.etcd_version.clone(),
             checkpoints: recipe

@@ -63,6 +63,16 @@ pub struct PlanReport {
     pub checkpoints: Vec<(Revision, Revision)>,
 }
 
+/// What a restore would do.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct DryRun {
+    /// What it would read.
+    #[serde(flatten)]
+    pub plan: PlanReport,
+    /// What the reader has to know besides.
+    pub notes: Vec<String>,
+}
+
 /// What was restored, and what proves it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Report {
@@ -99,6 +109,10 @@ pub(crate) fn size(bytes: u64) -> String {
     };
     let tenths = (u128::from(bytes) * 10) >> shift;
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+fn note_lines(f: &mut fmt::Formatter<'_>, notes: &[String]) -> fmt::Result {
+    notes.iter().try_for_each(|note| line(f, "note", note))
 }
 
 fn line(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
@@ -142,6 +156,13 @@ impl fmt::Display for PlanReport {
     }
 }
 
+impl fmt::Display for DryRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.plan, f)?;
+        note_lines(f, &self.notes)
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         line(f, "restored", self.target.display())?;
@@ -178,9 +199,7 @@ impl fmt::Display for Report {
                 s.plan, s.index, s.write, s.verify
             ),
         )?;
-        for note in &self.notes {
-            line(f, "note", note)?;
-        }
+        note_lines(f, &self.notes)?;
         line(f, "next", &self.next)
     }
 }

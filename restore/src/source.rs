@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::error::{Kind, RestoreError};
 use crate::plan::History;
-use crate::plan::{BaseFact, Holdings, Plan, SegmentFact, Target, choose};
+use crate::plan::{BaseFact, Holdings, Plan, SegmentFact, Target, choose, coverage};
 use crate::replay::{Batch, Feed};
 
 impl From<VaultError> for RestoreError {
@@ -115,14 +115,7 @@ impl Source {
     #[must_use]
     pub fn explain(&self, refusal: RestoreError, target: Target, history: History) -> RestoreError {
         let damaged = &self.inventory.damaged;
-        let mut whole = self.holdings();
-        whole
-            .segments
-            .extend(self.set_aside.iter().map(segment_fact));
-        whole
-            .bases
-            .extend(damaged.iter().filter_map(|damage| base_of(&damage.name)));
-        if damaged.is_empty() || choose(&whole, target, history).is_err() {
+        if damaged.is_empty() || choose(&self.undamaged(), target, history).is_err() {
             return refusal;
         }
         let named: Vec<_> = damaged
@@ -147,6 +140,30 @@ impl Source {
             bases: bases.collect(),
             segments: segments.collect(),
             gaps: gaps.iter().map(|gap| (gap.first, gap.last)).collect(),
+        }
+    }
+
+    /// What planning would know at most if nothing were damaged.
+    fn undamaged(&self) -> Holdings {
+        let mut whole = self.holdings();
+        whole
+            .segments
+            .extend(self.set_aside.iter().map(segment_fact));
+        let damaged = &self.inventory.damaged;
+        whole
+            .bases
+            .extend(damaged.iter().filter_map(|damage| base_of(&damage.name)));
+        whole
+    }
+
+    /// The target as a revision. The newest is the one that the vault would reach if nothing were damaged: damage must
+    /// not make an older one pass for it.
+    #[must_use]
+    pub fn resolve(&self, target: Target) -> Target {
+        let newest = || coverage(&self.undamaged()).last().map(|range| range.1);
+        match target {
+            Target::Latest => newest().map_or(target, Target::Revision),
+            Target::Revision(_) => target,
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! Indexes are read by range requests, a few KiB each, a few at once.
 
+use std::error::Error as _;
+
 use futures::{StreamExt, TryStreamExt, stream};
-use revkeep_schemas::Revision;
+use revkeep_schemas::{FormatError, Revision};
 use revkeep_vault::{ErrorKind, Inventory, SegmentEntry, SegmentIndex, VaultError};
 
 use crate::error::RestoreError;
@@ -44,7 +46,7 @@ impl Survey {
     /// Reads the indexes.
     ///
     /// # Errors
-    /// When the store cannot be reached. An index that is damaged or gone is listed, not an error: another segment may
+    /// When the store cannot be reached or denies access. An index that is damaged or gone is listed, not an error: another segment may
     /// cover its range.
     pub async fn of(source: &Source, plan: &Plan) -> Result<Self, RestoreError> {
         let after = plan.base_fact.revision;
@@ -87,12 +89,17 @@ impl Survey {
     }
 }
 
-/// Whether an object as such cannot be used, in contrast to a store that cannot be reached.
-pub(crate) fn is_lost(error: &VaultError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Config
-    )
+/// Whether an object as such cannot be used, in contrast to a store that cannot be reached or denies access.
+fn is_lost(error: &VaultError) -> bool {
+    match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::NotFound => true,
+        // Written by something newer.
+        ErrorKind::Config => error
+            .source()
+            .and_then(|cause| cause.downcast_ref::<FormatError>())
+            .is_some(),
+        _ => false,
+    }
 }
 
 fn bearing_on(
@@ -117,4 +124,20 @@ fn bearing_on(
         .chain(within)
         .map(|(position, entry)| (position, entry.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_denies_access_has_lost_nothing() {
+        let denied = VaultError::new(ErrorKind::Config, "the store denies it");
+        assert!(!is_lost(&denied));
+        assert!(!is_lost(&VaultError::new(ErrorKind::Retry, "try again")));
+        let newer = FormatError::unsupported("object", "it has format version 2");
+        let newer = VaultError::new(ErrorKind::Config, "use a newer Revkeep").with_source(newer);
+        assert!(is_lost(&newer));
+        assert!(is_lost(&VaultError::new(ErrorKind::Corrupt, "damaged")));
+    }
 }

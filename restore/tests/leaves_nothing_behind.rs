@@ -8,7 +8,7 @@ mod world;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use revkeep_harness::Process;
@@ -147,6 +147,7 @@ fn a_log_directory_of_its_own_is_held_to_the_same() {
         ("--data-dir d --wal-dir full", 16),
         ("--data-dir d --wal-dir d/wal", 3),
         ("--data-dir d/e --wal-dir d", 3),
+        ("--data-dir ./d --wal-dir d/wal", 3),
         ("--data-dir d --wal-dir d", 3),
         ("--snapshot-file f --wal-dir w", 3),
     ] {
@@ -189,7 +190,7 @@ fn progress_is_for_a_terminal_only() {
         .env("TERM", "xterm")
         .env_remove("NO_COLOR")
         .current_dir(place)
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&seen.stdout);
@@ -197,6 +198,24 @@ fn progress_is_for_a_terminal_only() {
     for part in ["ETA", "MiB/s", "HashKV"] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+#[test]
+fn a_restore_that_nobody_listens_to_has_succeeded() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    vault(place, 30, 10);
+    let mut restore = Command::new(REVKEEP)
+        .args(["restore", "c", "--latest", "--data-dir", "d"])
+        .env("REVKEEP_VAULT", url(place))
+        .current_dir(place)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(restore.stdout.take());
+    let ended = restore.wait().unwrap();
+    assert_eq!(ended.code(), Some(0), "as its target says");
+    assert_eq!(names(place), ["d", "vault"]);
 }
 
 #[test]
@@ -219,6 +238,7 @@ fn programs_get_json_of_results_and_of_every_error() {
 
     let plan = revkeep(place, "restore c --latest --dry-run -w json");
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert!(plan["notes"].as_array().unwrap().is_empty(), "{plan}");
     assert_eq!((&plan["revision"], &plan["rows"]), (&30.into(), &29.into()));
 
     for (arguments, code, kind) in [

@@ -138,11 +138,11 @@ fn vault(place: &Path) {
 fn restore(
     runtime: &Runtime,
     vault: &Path,
-    target: i64,
+    target: Target,
     path: PathBuf,
 ) -> Result<Vec<RowBuf>, RestoreError> {
     let request = Request {
-        target: Target::Revision(Revision(target)),
+        target,
         history: History::AsSource,
         overlaps: Overlaps::Small,
     };
@@ -256,6 +256,7 @@ fn no_damage_gives_a_wrong_result() {
     let runtime = Runtime::new().unwrap();
     let target = place.path().join("snapshot.db");
     let attempt = |revision| {
+        let revision = Target::Revision(Revision(revision));
         let result = restore(&runtime, ours.path(), revision, target.clone());
         if result.is_ok() {
             fs::remove_file(&target).unwrap();
@@ -335,5 +336,40 @@ fn no_damage_gives_a_wrong_result() {
             harmless.get(kind).is_some_and(|count| *count > 10),
             "{kind}: {harmless:?}"
         );
+    }
+}
+
+/// Makes an object of the first timeline unreadable, by the beginning of its name; gives how many there were.
+fn damage(vault: &Path, folder: &str, first: i64) -> usize {
+    let folder = vault.join("clusters/c/0001").join(folder);
+    let objects = files(&folder).into_iter();
+    let objects = objects.filter(|object| name(object).starts_with(&format!("{first:020}-")));
+    objects
+        .map(|object| fs::write(object, b"damaged").unwrap())
+        .count()
+}
+
+#[test]
+fn damage_does_not_make_an_older_revision_the_newest() {
+    let runtime = Runtime::new().unwrap();
+    // The end of the newest segment; and a base that alone led there, with those before it that could stand in.
+    for damaged in [
+        &[("segments", 31)][..],
+        &[("bases", 25), ("segments", 11), ("segments", 16)],
+    ] {
+        let (vault_place, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        vault(vault_place.path());
+        let target = place.path().join("snapshot.db");
+        let latest = || restore(&runtime, vault_place.path(), Target::Latest, target.clone());
+        assert_eq!(latest().unwrap().last().unwrap().key.main, Revision(36));
+        fs::remove_file(&target).unwrap();
+        for (folder, first) in damaged {
+            assert_eq!(damage(vault_place.path(), folder, *first), 1);
+        }
+        let error = latest().map(|rows| rows.len()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Verification, "{error}");
+        assert!(error.to_string().contains("36"), "{error}");
+        assert!(error.nearest().unwrap().below.is_some(), "{error}");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
 }

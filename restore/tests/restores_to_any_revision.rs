@@ -97,7 +97,18 @@ fn compacted(rows: &[RowBuf], at: Revision, rule: TombstoneRule) -> Vec<RowBuf> 
 /// HashKV of rows that were compacted at `compact`, in the words of etcd's `hash.go`.
 fn hash(rows: &[RowBuf], revision: Revision, compact: Revision, rule: TombstoneRule) -> u32 {
     let newest = newest_at(rows, revision);
-    let live: BTreeSet<_> = newest.values().filter(|key| !key.tombstone).collect();
+    // By the newer rule a key that was deleted at the revision is not kept, even where the same transaction put it again.
+    let ended: BTreeSet<_> = rows
+        .iter()
+        .filter(|row| row.key.tombstone && row.key.main == revision)
+        .filter(|_| rule == TombstoneRule::Skipped)
+        .map(|row| key_of(&row.value).unwrap().to_vec())
+        .collect();
+    let live: BTreeSet<_> = newest
+        .iter()
+        .filter(|(name, key)| !key.tombstone && !ended.contains(*name))
+        .map(|(_, key)| key)
+        .collect();
     let mut hash = HashKv::new();
     for row in rows.iter().filter(|row| row.key.main <= revision) {
         let below = row.key.main <= compact && compact > Revision::ZERO;

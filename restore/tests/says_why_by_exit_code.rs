@@ -147,7 +147,12 @@ fn a_snapshot_and_a_plan_and_info() {
     let again = revkeep(place, "restore c --to-revision 25 --snapshot-file s.db");
     assert_eq!(again.status.code(), Some(16));
     let plan = revkeep(place, "restore c --latest --dry-run");
-    assert!(String::from_utf8_lossy(&plan.stdout).contains("30"));
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(plan.contains("30"), "{plan}");
+    assert!(
+        plan.contains("note") && plan.contains("no HashKV"),
+        "{plan}"
+    );
     let info = revkeep(place, "info c -w json");
     let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
     assert_eq!(info.get("minimum_recoverable"), Some(&1.into()));

@@ -52,7 +52,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring a revision back as a member's data directory or a snapshot file
+    /// Bring a revision back as a data directory, of etcd or of revkeep-store, or as a snapshot file
     Restore(Box<restore::Arguments>),
     /// Show what can be recovered: timelines, bases, coverage and gaps
     Info(info::Arguments),
@@ -145,7 +145,7 @@ fn complain(error: &RestoreError, output: Output) -> io::Result<()> {
     }
 }
 
-/// Writes a result to standard output.
+/// Writes a result to standard output. Whoever has closed it has seen enough: what was done is done.
 fn answer(
     result: &(impl Serialize + std::fmt::Display),
     output: Output,
@@ -157,7 +157,10 @@ fn answer(
             .map_err(io::Error::from)
             .and_then(|json| writeln!(stdout, "{json}")),
     };
-    written
-        .and_then(|()| stdout.flush())
-        .map_err(RestoreError::io("write the result"))
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(RestoreError::io("write the result")(error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -16,6 +16,7 @@ use crate::execute::{Destination, execute};
 use crate::overlap::Overlaps;
 use crate::plan::{History, Target};
 use crate::prepare::{Request, prepare};
+use crate::report::DryRun;
 use crate::source::{Source, open_cluster};
 use crate::target::{Membership, refuse_unless_free};
 
@@ -176,7 +177,8 @@ pub(super) async fn run(
         }
     };
     let (Some(destination), false) = (destination, arguments.dry_run) else {
-        return answer(&prepared.report, output);
+        let (plan, notes) = (prepared.report, prepared.notes);
+        return answer(&DryRun { plan, notes }, output);
     };
     let plan_seconds = started.elapsed().as_secs_f64();
     let bar = Arc::new(progress_bar(prepared.total_bytes));

@@ -52,7 +52,7 @@ pub fn nearest(coverage: &[(Revision, Revision)], revision: Revision) -> Nearest
 /// back. After the base come the fewest segments, and of equals those that were merged most.
 ///
 /// # Errors
-/// [`Kind::OutsideCoverage`] or [`Kind::Gap`] with the nearest recovery points; [`Kind::NotFound`] without any base.
+/// [`Kind::OutsideCoverage`] or [`Kind::Gap`] with the nearest recovery points, of which there are none without a base.
 pub fn choose(holdings: &Holdings, target: Target, history: History) -> Result<Plan, RestoreError> {
     let covered = coverage(holdings);
     let newest = covered.last().map(|range| range.1);

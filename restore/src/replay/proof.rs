@@ -47,8 +47,8 @@ pub fn comparable(checkpoint: &Checkpoint, floor: Revision, end: Revision) -> bo
         && checkpoint.compact_revision <= checkpoint.revision
 }
 
-/// The checkpoints to compare with: those at the target itself, and of the others the newest. More would cost more
-/// memory and prove nothing more, since the newest covers the rows of all before it.
+/// The checkpoints to compare with: those at the target itself, and of the others the newest, which covers the rows of
+/// those before it but for what was compacted since. Each would cost another fold.
 #[must_use]
 pub fn proofs(
     known: &[Checkpoint],

@@ -50,7 +50,7 @@ impl Sequence {
         let position = self.position();
         let continues = match self.last {
             Some(last) if key.main == last.main => {
-                key.main <= self.floor && key > last || key.sub == last.sub + 1
+                key.main <= self.floor && key > last || last.sub.checked_add(1) == Some(key.sub)
             }
             Some(last) if key.main < last.main => false,
             _ if key.main <= self.floor => true,
@@ -148,6 +148,13 @@ mod tests {
             kind(&mut Sequence::new(Revision(10)), 12, 0),
             Some(Kind::Gap)
         );
+    }
+
+    #[test]
+    fn a_row_that_comes_twice_is_an_error_whatever_its_numbers() {
+        let mut sequence = Sequence::new(Revision(10));
+        assert!(sequence.admit(key(3, i64::MAX)).unwrap());
+        assert_eq!(kind(&mut sequence, 3, i64::MAX), Some(Kind::Verification));
     }
 
     #[test]

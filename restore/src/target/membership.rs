@@ -97,7 +97,7 @@ fn check_url(url: &str) -> Result<(), RestoreError> {
         return Ok(());
     }
     Err(invalid(format!(
-        "--initial-cluster: {url:?} is not a peer URL such as http://10.0.0.1:2380"
+        "--initial-cluster or --initial-advertise-peer-urls: {url:?} is not a peer URL such as http://10.0.0.1:2380"
     )))
 }
 

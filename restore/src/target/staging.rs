@@ -88,25 +88,32 @@ impl Staging {
         self.directory.path()
     }
 
-    /// Syncs the staging directory and puts it at the target in one rename.
+    /// Syncs the staging directory, puts it at the target in one rename, and makes that durable. After an error nothing is
+    /// at the target.
     ///
     /// # Errors
     /// [`Kind::Refused`] when something appeared at the target meanwhile.
     pub fn commit_directory(mut self) -> Result<(), RestoreError> {
         sync_tree(self.path())?;
+        self.above.sync()?;
         refuse_unless_free(&self.target, true)?;
         fs::rename(self.path(), &self.target).map_err(|error| not_placed(&self.target, error))?;
-        self.above.keep();
         // It is no longer where the guard would look for it.
         let _moved = self.directory.keep();
-        sync_directory(&self.parent)
+        sync_directory(&self.parent).inspect_err(|_| {
+            let _best_effort = fs::remove_dir_all(&self.target);
+        })?;
+        self.above.keep();
+        Ok(())
     }
 
-    /// Puts a synced file out of the staging directory at the target, never over another.
+    /// Puts a synced file out of the staging directory at the target, never over another, and makes that durable. After
+    /// an error nothing is at the target.
     ///
     /// # Errors
     /// [`Kind::Refused`] when something appeared at the target meanwhile.
     pub fn commit_file(mut self, built: &Path) -> Result<(), RestoreError> {
+        self.above.sync()?;
         refuse_unless_free(&self.target, false)?;
         match fs::hard_link(built, &self.target) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -115,8 +122,11 @@ impl Staging {
             }
             placed => placed.map_err(|error| not_placed(&self.target, error))?,
         }
+        sync_directory(&self.parent).inspect_err(|_| {
+            let _best_effort = fs::remove_file(&self.target);
+        })?;
         self.above.keep();
-        sync_directory(&self.parent)
+        Ok(())
     }
 }
 
@@ -135,6 +145,19 @@ impl MadeAbove {
             parent.display()
         )))?;
         Ok(made)
+    }
+
+    /// Makes them durable: what is put into one that a power cut takes away is lost with it.
+    fn sync(&self) -> Result<(), RestoreError> {
+        self.holders().try_for_each(sync_directory)
+    }
+
+    /// The directories that they are entries of.
+    fn holders(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|made| match made.parent() {
+            Some(above) if !above.as_os_str().is_empty() => above,
+            _ => Path::new("."),
+        })
     }
 
     fn keep(&mut self) {
@@ -271,6 +294,15 @@ pub fn refuse_unless_free(
             return refuse_mount_point(target, &found);
         }
     }
+    if found.is_symlink() {
+        return Err(RestoreError::new(
+            Kind::Refused,
+            format!(
+                "{} is a symbolic link, which a restore would replace: give the path that it leads to",
+                target.display()
+            ),
+        ));
+    }
     let wanted = if empty_directory_is_free {
         "a path that is absent or an empty directory"
     } else {
@@ -339,103 +371,4 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), RestoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_appears_whole_or_not_at_all() {
-        let place = tempfile::tempdir().unwrap();
-        let target = place.path().join("deep/data");
-        let staging = Staging::for_directory(&target).unwrap();
-        fs::create_dir(staging.path().join("member")).unwrap();
-        drop(staging);
-        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
-
-        let staging = Staging::for_directory(&target).unwrap();
-        fs::create_dir(staging.path().join("member")).unwrap();
-        staging.commit_directory().unwrap();
-        assert!(target.join("member").is_dir());
-        assert_eq!(fs::read_dir(place.path().join("deep")).unwrap().count(), 1);
-        assert_eq!(
-            Staging::for_directory(&target).unwrap_err().kind(),
-            Kind::Refused
-        );
-    }
-
-    #[test]
-    fn what_a_killed_restore_left_is_removed_and_nothing_else() {
-        let place = tempfile::tempdir().unwrap();
-        let target = place.path().join("data");
-        let names = [
-            ".data.revkeep-partial-abc123",
-            ".other.revkeep-partial-abc123",
-            ".data.partial",
-        ];
-        for name in names {
-            fs::create_dir_all(place.path().join(name).join("member/snap")).unwrap();
-        }
-        let file = place.path().join(".data.revkeep-partial-file");
-        fs::write(&file, b"mine").unwrap();
-        let staging = Staging::for_directory(&target).unwrap();
-        assert_eq!(staging.removed(), [place.path().join(names[0])]);
-        assert!(!place.path().join(names[0]).exists());
-        assert!(place.path().join(names[1]).exists() && place.path().join(names[2]).exists());
-        assert!(file.exists());
-
-        // Somebody works in this one.
-        let error = Staging::for_directory(&target).unwrap_err();
-        assert_eq!(error.kind(), Kind::Refused);
-        assert!(error.to_string().contains("another restore"), "{error}");
-        assert!(staging.path().exists());
-        drop(staging);
-        assert!(
-            Staging::for_directory(&target)
-                .unwrap()
-                .removed()
-                .is_empty()
-        );
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_root_of_a_file_system_is_refused_before_the_work() {
-        let proc = Path::new("/proc");
-        let error = refuse_mount_point(proc, &fs::metadata(proc).unwrap()).unwrap_err();
-        assert_eq!(error.kind(), Kind::Refused);
-        assert!(error.to_string().contains("/proc/restored"), "{error}");
-    }
-
-    #[test]
-    fn an_empty_directory_is_a_target_and_a_file_is_not() {
-        let place = tempfile::tempdir().unwrap();
-        let empty = place.path().join("empty");
-        fs::create_dir(&empty).unwrap();
-        Staging::for_directory(&empty)
-            .unwrap()
-            .commit_directory()
-            .unwrap();
-        let file = place.path().join("file");
-        fs::write(&file, b"mine").unwrap();
-        assert_eq!(
-            Staging::for_directory(&file).unwrap_err().kind(),
-            Kind::Refused
-        );
-        assert_eq!(Staging::for_file(&file).unwrap_err().kind(), Kind::Refused);
-        assert_eq!(fs::read(&file).unwrap(), b"mine");
-    }
-
-    #[test]
-    fn a_file_that_appeared_meanwhile_is_not_overwritten() {
-        let place = tempfile::tempdir().unwrap();
-        let target = place.path().join("snapshot.db");
-        let staging = Staging::for_file(&target).unwrap();
-        let built = staging.path().join("db");
-        fs::write(&built, b"new").unwrap();
-        fs::write(&target, b"old").unwrap();
-        assert_eq!(
-            staging.commit_file(&built).unwrap_err().kind(),
-            Kind::Refused
-        );
-        assert_eq!(fs::read(&target).unwrap(), b"old");
-    }
-}
+mod tests;

@@ -133,7 +133,8 @@ impl LiveIndex {
         (mark != 0).then(|| self.row_key(mark))
     }
 
-    fn hash(&self, key: &[u8]) -> u128 {
+    /// What stands for a key here.
+    pub(crate) fn hash(&self, key: &[u8]) -> u128 {
         xxh3_128_with_seed(key, self.seed)
     }
 

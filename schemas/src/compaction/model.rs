@@ -73,6 +73,16 @@ impl Model {
         row.key.main <= at && !row.key.tombstone && !self.superseded(row, at)
     }
 
+    /// Whether the row is in etcd's keep set at a revision: by the newer rule a key that was deleted exactly there is
+    /// not, whatever follows.
+    fn kept(&self, row: &RowBuf, at: Revision, rule: TombstoneRule) -> bool {
+        let name = key_of(&row.value).unwrap();
+        let ended = |other: &RowBuf| {
+            other.key.tombstone && other.key.main == at && key_of(&other.value).unwrap() == name
+        };
+        self.live(row, at) && !(rule == TombstoneRule::Skipped && self.0.iter().any(ended))
+    }
+
     /// What compaction leaves.
     pub(crate) fn compact(&self, at: Revision, rule: TombstoneRule) -> Self {
         let stays = |row: &&RowBuf| {
@@ -90,12 +100,12 @@ impl Model {
         compacted: Option<Revision>,
         rule: TombstoneRule,
     ) -> u32 {
-        let any_live = self.0.iter().any(|row| self.live(row, revision));
+        let any_live = self.0.iter().any(|row| self.kept(row, revision, rule));
         let compacted = compacted.unwrap_or(Revision(-1));
         let mut bytes = b"key".to_vec();
         for row in &self.0 {
             let above = row.key.main > revision;
-            let purged = row.key.main <= compacted && any_live && !self.live(row, revision);
+            let purged = row.key.main <= compacted && any_live && !self.kept(row, revision, rule);
             let skipped =
                 rule == TombstoneRule::Skipped && row.key.tombstone && row.key.main == compacted;
             if !above && !purged && !skipped {
