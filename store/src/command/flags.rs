@@ -249,7 +249,7 @@ pub struct ServeFlags {
         help_heading = "Security"
     )]
     auth_token: String,
-    /// How long a simple token lives after its last use, in seconds.
+    /// How long a simple token lives after its last use, in seconds; 0 for 300.
     #[arg(
         long,
         env = "ETCD_AUTH_TOKEN_TTL",

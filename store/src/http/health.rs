@@ -88,17 +88,15 @@ pub(super) async fn check(
         ],
     };
     let excluded: Vec<_> = values(query, "exclude").collect();
-    let checks: Vec<&str> = match parts.next() {
-        Some(one) => all.iter().copied().filter(|check| *check == one).collect(),
-        None => all
-            .iter()
-            .copied()
-            .filter(|check| !excluded.contains(check))
-            .collect(),
-    };
-    if checks.is_empty() && excluded.is_empty() {
+    let one = parts.next();
+    if one.is_some_and(|one| !all.contains(&one)) {
         return text(StatusCode::NOT_FOUND, "404 page not found\n");
     }
+    let asked = |check: &&str| match one {
+        Some(one) => *check == one,
+        None => !excluded.contains(check),
+    };
+    let checks = all.iter().copied().filter(asked);
     let mut report = String::new();
     let mut failed = false;
     for check in checks {

@@ -148,6 +148,7 @@ impl Service<Request<Body>> for Grpc {
             }
             return Box::pin(async move { Ok(Status::from(error).into_http()) });
         }
+        let running = Running(method);
         let limit = patience(request.headers());
         // The busiest service is not looked up.
         let answer: BoxFuture<'static, _> = if path.starts_with("/etcdserverpb.KV/") {
@@ -165,12 +166,29 @@ impl Service<Request<Body>> for Grpc {
                     Err(_) => Status::deadline_exceeded("context deadline exceeded").into_http(),
                 },
             };
-            let response = rephrased(response);
-            Ok(match method {
-                Some(method) => counted(response, method),
-                None => response,
-            })
+            Ok(running.answered(rephrased(response)))
         })
+    }
+}
+
+/// A call that is not answered yet, if it is one that is counted.
+struct Running(Option<Arc<Method>>);
+
+impl Running {
+    fn answered(mut self, response: Response<Body>) -> Response<Body> {
+        match self.0.take() {
+            Some(method) => counted(response, method),
+            None => response,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The client has gone before there was an answer.
+        if let Some(method) = self.0.take() {
+            method.end(Code::Cancelled);
+        }
     }
 }
 
@@ -196,30 +214,35 @@ fn early_code(headers: &HeaderMap) -> Option<Code> {
     Some(Code::from_bytes(status.as_bytes()))
 }
 
-/// tonic's own refusals, in the words and with the codes of the gRPC library that etcd uses.
+/// An answer that is nothing but a refusal, [rephrased](rephrase).
 fn rephrased(response: Response<Body>) -> Response<Body> {
     let code = early_code(response.headers());
     if !matches!(code, Some(Code::OutOfRange | Code::NotFound)) {
         return response;
     }
     match Status::from_header_map(response.headers()) {
-        Some(status) if status.message() == "service not registered" => {
-            Status::not_found("unknown service").into_http()
-        }
-        Some(status) if status.message().starts_with(TOO_LARGE) => {
-            let mut numbers = status
-                .message()
-                .split(|letter: char| !letter.is_ascii_digit())
-                .filter(|number| !number.is_empty());
-            let found = numbers.next().unwrap_or_default();
-            let limit = numbers.next().unwrap_or_default();
-            Status::resource_exhausted(format!(
-                "grpc: received message larger than max ({found} vs. {limit})"
-            ))
-            .into_http()
-        }
-        _ => response,
+        Some(status) => rephrase(status).into_http(),
+        None => response,
     }
+}
+
+/// tonic's own refusals, in the words and with the codes of the gRPC library that etcd uses.
+pub(super) fn rephrase(status: Status) -> Status {
+    if status.message() == "service not registered" {
+        return Status::not_found("unknown service");
+    }
+    if !status.message().starts_with(TOO_LARGE) {
+        return status;
+    }
+    let mut numbers = status
+        .message()
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter(|number| !number.is_empty());
+    let found = numbers.next().unwrap_or_default();
+    let limit = numbers.next().unwrap_or_default();
+    Status::resource_exhausted(format!(
+        "grpc: received message larger than max ({found} vs. {limit})"
+    ))
 }
 
 /// Counts the outcome: of a unary call at once, of a stream when it ends.
@@ -297,7 +320,32 @@ impl Drop for CountedBody {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
     use super::*;
+
+    #[test]
+    fn a_call_whose_client_goes_away_is_over() {
+        let calls = Calls::new().unwrap();
+        let put = calls.of("/etcdserverpb.KV/Put").unwrap();
+        put.start();
+        drop(Running(Some(Arc::clone(put))));
+        put.start();
+        let answered = Running(Some(Arc::clone(put)));
+        drop(answered.answered(Response::new(Body::empty())));
+
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(calls));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for code in ["Canceled", "OK"] {
+            let line = format!(
+                r#"grpc_server_handled_total{{grpc_code="{code}",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}} 1"#
+            );
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
 
     #[test]
     fn a_clients_patience_is_read() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::metadata::MetadataMap;
 
 use super::engine::{Caller, Engine};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 
 /// The metadata with a token: what clients of etcd send, and what the JSON gateway passes on
 /// (etcd, `api/v3rpc/rpctypes/metadatafields.go`).
@@ -32,6 +32,17 @@ impl Credentials {
             certificate: request.extensions().get().cloned(),
         }
     }
+
+    /// Those of a request that is taken apart, and its message.
+    pub fn split<T>(request: tonic::Request<T>) -> (Self, T) {
+        let (metadata, mut extensions, message) = request.into_parts();
+        let certificate = extensions.remove();
+        let credentials = Self {
+            metadata,
+            certificate,
+        };
+        (credentials, message)
+    }
 }
 
 impl Engine {
@@ -44,7 +55,7 @@ impl Engine {
         self.recognise(request.metadata(), certificate).await
     }
 
-    /// The same for a request on a stream.
+    /// The same where the answer may be wanted more than once, or only after something else.
     pub async fn caller_of(&self, credentials: &Credentials) -> Result<Caller> {
         if !self.shared().auth.is_enabled() {
             return Ok(None);
@@ -59,12 +70,13 @@ impl Engine {
         certificate: Option<&CertificateName>,
     ) -> Result<Caller> {
         let auth = &self.shared().auth;
-        let token = TOKENS
-            .iter()
-            .find_map(|name| metadata.get(*name))
-            .and_then(|token| token.to_str().ok());
+        let token = TOKENS.iter().find_map(|name| metadata.get(*name));
         match (token, certificate) {
-            (Some(token), _) => auth.recognise(token).await,
+            (Some(token), _) => {
+                // Whoever sends a token wants to be known by it: one that is not even text is a wrong one.
+                let token = token.to_str().map_err(|_| StoreError::InvalidAuthToken)?;
+                auth.recognise(token).await
+            }
             (None, Some(name)) => Ok(auth.recognise_certificate(&name.0)),
             (None, None) => Ok(None),
         }

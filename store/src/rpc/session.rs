@@ -13,7 +13,7 @@ use revkeep_schemas::etcd_api::mvccpb::{Event, KeyValue, event::EventType};
 
 use tonic::Status;
 
-use super::engine::{Caller, Engine};
+use super::engine::Engine;
 use super::identity::Credentials;
 use crate::error::{Result, StoreError};
 
@@ -44,10 +44,6 @@ impl Session {
         }
     }
 
-    pub(super) async fn caller(&self) -> Result<Caller> {
-        self.engine.caller_of(&self.credentials).await
-    }
-
     /// The lease given, or a new one.
     pub(super) async fn lease(&self, given: i64) -> Result<i64> {
         if given != 0 {
@@ -57,16 +53,16 @@ impl Session {
             ttl: SESSION_TTL_S,
             id: 0,
         };
-        let granted = self.engine.lease_grant(self.caller().await?, request);
-        Ok(granted.await?.id)
+        let caller = self.engine.caller_of(&self.credentials).await?;
+        Ok(self.engine.lease_grant(caller, request).await?.id)
     }
 
     pub(super) async fn get(&self, request: api::RangeRequest) -> Result<api::RangeResponse> {
-        self.engine.range(self.caller().await?, request).await
+        self.engine.range(&self.credentials, request).await
     }
 
     pub(super) async fn txn(&self, request: api::TxnRequest) -> Result<api::TxnResponse> {
-        Box::pin(self.engine.txn(self.caller().await?, request)).await
+        Box::pin(self.engine.txn(&self.credentials, request)).await
     }
 
     pub(super) async fn delete(&self, key: Bytes) -> Result<api::DeleteRangeResponse> {
@@ -74,9 +70,7 @@ impl Session {
             key,
             ..api::DeleteRangeRequest::default()
         };
-        self.engine
-            .delete_range(self.caller().await?, request)
-            .await
+        self.engine.delete_range(&self.credentials, request).await
     }
 
     /// Waits until no key of the prefix that is older than `max_create_revision` is left.

@@ -27,6 +27,15 @@ pub(crate) fn groups() -> Vec<Group> {
             ]
         )
         .alone(),
+        group!("compaction::by_itself", [what_is_old_is_forgotten])
+            .alone()
+            .flag("--auto-compaction-mode=periodic")
+            .flag("--auto-compaction-retention=2s"),
+        group!("compaction::by_itself_in_three", [all_forget_the_same])
+            .alone()
+            .members(3)
+            .flag("--auto-compaction-mode=periodic")
+            .flag("--auto-compaction-retention=2s"),
     ]
 }
 
@@ -245,4 +254,39 @@ async fn hashes_stay(case: &mut Case) -> Result<()> {
         (after.hash, after.compact_revision)
     );
     refused(hash(compacted - 1).await, Code::OutOfRange, COMPACTED)
+}
+
+/// Waits until a revision is forgotten.
+async fn forgotten(case: &Case, revision: i64) -> Result<()> {
+    for _ in 0..600 {
+        if let Err(status) = read(case, revision).await {
+            return refused(Err::<(), _>(status), Code::OutOfRange, COMPACTED);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("revision {revision} is kept for ever")
+}
+
+async fn what_is_old_is_forgotten(case: &mut Case) -> Result<()> {
+    writes(case, 5).await?;
+    let at = case.start + 5;
+    forgotten(case, at - 1).await?;
+    // Now and every later time it stops at what is the newest by then.
+    let expected = kv("k", "5", (case.start + 1, at, 5));
+    assert_eq!(read(case, at).await?.kvs, [expected]);
+    writes(case, 2).await?;
+    forgotten(case, at).await?;
+    assert_eq!(read(case, at + 2).await?.kvs[0].value, "2");
+    case.made(7).await
+}
+
+async fn all_forget_the_same(case: &mut Case) -> Result<()> {
+    writes(case, 5).await?;
+    let at = case.start + 5;
+    for member in 0..3 {
+        let there = case.at(member).await?;
+        forgotten(&there, at - 1).await?;
+        assert_eq!(read(&there, at).await?.kvs[0].value, "5");
+    }
+    case.made(5).await
 }

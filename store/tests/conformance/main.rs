@@ -21,6 +21,7 @@ mod lease;
 mod maintenance;
 mod service;
 mod suite;
+mod tls;
 mod txn;
 mod watch;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         service::groups(),
         http::groups(),
         clients::groups(),
+        tls::groups(),
     ];
     suite::run(&groups.concat())
 }

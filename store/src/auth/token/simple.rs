@@ -7,10 +7,14 @@ use parking_lot::Mutex;
 use rand::RngExt as _;
 use tokio::time::Instant;
 
+use super::Tokens;
+
 const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const PREFIX_LETTERS: usize = 16;
 /// How often tokens that nobody uses any more are looked for, at most.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Far enough not to matter, near enough not to overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The simple tokens of one member: sixteen random letters, a dot, and the log index of the entry that made the token
 /// (etcd, `server/auth/simple_token.go`). They live in memory only, and as long as they are used within their time.
@@ -35,8 +39,13 @@ struct Held {
 }
 
 impl SimpleTokens {
-    /// No tokens yet. `ttl` is how long an unused token lives.
+    /// No tokens yet. `ttl` is how long an unused token lives; zero is etcd's default.
     pub fn new(ttl: Duration) -> Self {
+        let ttl = if ttl.is_zero() {
+            Tokens::SIMPLE_TTL
+        } else {
+            ttl.min(LONGEST)
+        };
         Self {
             ttl,
             state: Mutex::new(State {
@@ -149,6 +158,17 @@ mod tests {
         }
         tokio::time::advance(TTL).await;
         assert_eq!(tokens.user_of(&token), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_time_and_too_long_a_time_are_times_too() {
+        for ttl in [Duration::ZERO, Duration::MAX] {
+            let tokens = SimpleTokens::new(ttl);
+            tokens.enable();
+            tokens.assign("token.1".to_owned(), "alice".to_owned());
+            tokio::time::advance(TTL.mul_f64(0.99)).await;
+            assert_eq!(tokens.user_of("token.1").as_deref(), Some("alice"));
+        }
     }
 
     #[tokio::test(start_paused = true)]

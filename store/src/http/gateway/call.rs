@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::{Body, BodyDataStream};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 use revkeep_schemas::etcd_api::FILE_DESCRIPTOR_SET;
@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::answer::{call_error, error_line, http_status, json, result_line};
 use super::codec::Encoded;
-use super::messages::{decode, encode, next_value};
+use super::messages::{Values, decode, encode};
 use super::routes::ROUTES;
 use crate::error::{Result, StoreError};
 
@@ -94,7 +94,7 @@ where
         let metadata = metadata(request.headers());
         let messages = Messages {
             body: request.into_body().into_data_stream(),
-            buffer: BytesMut::new(),
+            values: Values::default(),
             kind: call.method.input(),
             limit: self.max_request_bytes,
         };
@@ -189,7 +189,7 @@ fn lines(kind: MessageDescriptor, first: Bytes, answers: Streaming<Bytes>) -> Bo
 /// The messages in a request's body, as they arrive.
 struct Messages {
     body: BodyDataStream,
-    buffer: BytesMut,
+    values: Values,
     kind: MessageDescriptor,
     limit: usize,
 }
@@ -197,18 +197,18 @@ struct Messages {
 impl Messages {
     async fn next(&mut self) -> Option<Result<Bytes, String>> {
         loop {
-            match next_value(&mut self.buffer) {
+            match self.values.next() {
                 Ok(Some(value)) => return Some(encode(&self.kind, value)),
                 Ok(None) => {}
                 Err(error) => return Some(Err(error)),
             }
-            if self.buffer.len() > self.limit {
+            if self.values.pending() > self.limit {
                 return Some(Err(StoreError::RequestTooLarge.message()));
             }
             match self.body.next().await {
-                Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Some(Ok(bytes)) => self.values.extend(&bytes),
                 Some(Err(error)) => return Some(Err(error.to_string())),
-                None if self.buffer.is_empty() => return None,
+                None if self.values.pending() == 0 => return None,
                 None => return Some(Err("unexpected EOF".to_owned())),
             }
         }

@@ -92,11 +92,7 @@ impl Engine {
             return Ok(());
         }
         let who = caller.ok_or(StoreError::UserEmpty)?;
-        auth.check_lease_write(who, id, &*self.shared.mvcc)?;
-        if who.revision != auth.revision() {
-            return Err(StoreError::AuthOldRevision);
-        }
-        Ok(())
+        auth.check_lease_write(who, id, &*self.shared.mvcc)
     }
 
     /// Tells what is left of a lease. The TTL is -1 when there is no such lease.
@@ -144,9 +140,10 @@ impl Engine {
 
     /// All leases that the caller may see.
     pub fn lease_leases(&self, caller: Option<&AuthInfo>) -> Result<api::LeaseLeasesResponse> {
+        let auth = &self.shared.auth;
+        auth.check_any(caller)?;
         let ids = self.shared.lessor.ids();
         for &id in &ids {
-            let auth = &self.shared.auth;
             auth.check_lease_read(caller, id, &*self.shared.mvcc)?;
         }
         Ok(api::LeaseLeasesResponse {

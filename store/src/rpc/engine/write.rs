@@ -5,19 +5,22 @@ use revkeep_schemas::etcd_api::etcdserverpb::{
 };
 use revkeep_schemas::store_api::proposal::Command;
 
+use super::Engine;
 use super::core::mismatch;
-use super::{Caller, Engine};
 use crate::apply::Response;
 use crate::apply::quota::{put_cost, txn_cost};
 use crate::error::{Result, StoreError};
 use crate::mvcc::txn_is_read_only;
+use crate::rpc::Credentials;
 use crate::rpc::validate::{check_delete, check_put, check_txn, put_bytes};
 
+/// A request is looked at before it is asked who sent it, as in etcd.
 impl Engine {
     /// Writes one key.
-    pub async fn put(&self, caller: Caller, request: PutRequest) -> Result<PutResponse> {
+    pub async fn put(&self, credentials: &Credentials, request: PutRequest) -> Result<PutResponse> {
         self.check_quota(put_cost(&request)).await?;
         check_put(&request)?;
+        let caller = self.caller_of(credentials).await?;
         self.check_size(&request)?;
         match self.propose(Command::Put(request), caller).await? {
             Response::Put(mut response) => {
@@ -31,10 +34,11 @@ impl Engine {
     /// Deletes keys.
     pub async fn delete_range(
         &self,
-        caller: Caller,
+        credentials: &Credentials,
         request: DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse> {
         check_delete(&request)?;
+        let caller = self.caller_of(credentials).await?;
         self.check_size(&request)?;
         match self.propose(Command::DeleteRange(request), caller).await? {
             Response::DeleteRange(mut response) => {
@@ -46,12 +50,13 @@ impl Engine {
     }
 
     /// Runs a transaction; one that only reads is a read.
-    pub async fn txn(&self, caller: Caller, request: TxnRequest) -> Result<TxnResponse> {
+    pub async fn txn(&self, credentials: &Credentials, request: TxnRequest) -> Result<TxnResponse> {
         self.check_quota(txn_cost(&request)).await?;
         check_txn(&request, self.options.max_txn_ops)?;
         if txn_is_read_only(&request) {
-            return self.read_txn(caller, request).await;
+            return self.read_txn(credentials, request).await;
         }
+        let caller = self.caller_of(credentials).await?;
         self.check_size(&request)?;
         match self.propose(Command::Txn(request), caller).await? {
             Response::Txn(mut response) => {

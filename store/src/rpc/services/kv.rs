@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::unary;
 use crate::error::StoreError;
 use crate::rpc::engine::Engine;
+use crate::rpc::identity::Credentials;
 
 /// About how many bytes one piece of a streamed range carries.
 const PIECE_BYTES: usize = 1 << 20;
@@ -31,8 +32,8 @@ impl Kv for KvService {
         &self,
         request: Request<api::RangeRequest>,
     ) -> Result<Response<Pieces>, Status> {
-        let caller = self.engine.caller(&request).await?;
-        let response = self.engine.range(caller, request.into_inner()).await?;
+        let (credentials, message) = Credentials::split(request);
+        let response = self.engine.range(&credentials, message).await?;
         Ok(Response::new(Box::pin(stream::iter(pieces(response)))))
     }
 
@@ -45,15 +46,37 @@ impl Kv for KvService {
         if engine.is_learner() && !request.get_ref().serializable {
             return Err(StoreError::NotSupportedForLearner.into());
         }
-        let caller = engine.caller(&request).await?;
-        let response = engine.range(caller, request.into_inner()).await?;
+        let (credentials, message) = Credentials::split(request);
+        Ok(Response::new(engine.range(&credentials, message).await?))
+    }
+
+    async fn put(
+        &self,
+        request: Request<api::PutRequest>,
+    ) -> Result<Response<api::PutResponse>, Status> {
+        let (credentials, message) = Credentials::split(request);
+        Ok(Response::new(self.engine.put(&credentials, message).await?))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<api::DeleteRangeRequest>,
+    ) -> Result<Response<api::DeleteRangeResponse>, Status> {
+        let (credentials, message) = Credentials::split(request);
+        let response = self.engine.delete_range(&credentials, message).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn txn(
+        &self,
+        request: Request<api::TxnRequest>,
+    ) -> Result<Response<api::TxnResponse>, Status> {
+        let (credentials, message) = Credentials::split(request);
+        let response = Box::pin(self.engine.txn(&credentials, message)).await?;
         Ok(Response::new(response))
     }
 
     unary! {
-        put(api::PutRequest) -> api::PutResponse = |engine, caller, message| engine.put(caller, message).await;
-        delete_range(api::DeleteRangeRequest) -> api::DeleteRangeResponse = |engine, caller, message| engine.delete_range(caller, message).await;
-        txn(api::TxnRequest) -> api::TxnResponse = |engine, caller, message| Box::pin(engine.txn(caller, message)).await;
         compact(api::CompactionRequest) -> api::CompactionResponse = |engine, caller, message| engine.compact(caller, message).await;
     }
 }

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::unary;
 use crate::rpc::engine::Engine;
+use crate::rpc::grpc::rephrase;
 use crate::rpc::identity::Credentials;
 use crate::rpc::leaderless::Leaderless;
 
@@ -79,7 +80,7 @@ impl KeepAlive {
             status = self.leaderless.ended() => Err(status),
             request = self.requests.message() => match request {
                 Ok(None) => return None,
-                Err(status) => Err(status),
+                Err(status) => Err(rephrase(status)),
                 Ok(Some(request)) => self.renew(request.id).await.map_err(Status::from),
             }
         };

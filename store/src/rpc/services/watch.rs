@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::auth::Access;
 use crate::error::{Result as StoreResult, StoreError};
 use crate::rpc::engine::Engine;
+use crate::rpc::grpc::rephrase;
 use crate::rpc::identity::Credentials;
 use crate::rpc::leaderless::Leaderless;
 use crate::watch::{WatchReceiver, WatchStream};
@@ -80,7 +81,7 @@ impl Requests {
                 Ok(None) => return failures.closed().await,
                 Err(status) => {
                     // With nobody to tell, the stream is over already.
-                    let _ = failures.send(status).await;
+                    let _ = failures.send(rephrase(status)).await;
                     return;
                 }
             }

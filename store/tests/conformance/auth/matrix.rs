@@ -296,6 +296,11 @@ async fn maintenance(case: &mut Case) -> Result<()> {
 
 async fn leases(case: &mut Case) -> Result<()> {
     let (root, alice) = enable_with_alice(case).await?;
+    if !case.is_etcd_before(28) {
+        let text = "etcdserver: user name is empty";
+        let list = case.lease_leases(LeaseLeasesRequest {}).await;
+        refused(list, Code::InvalidArgument, text)?;
+    }
     let grant = |id| LeaseGrantRequest { ttl: 600, id };
     alice.lease_grant(grant(1)).await?;
     root.put(PutRequest {

@@ -1,9 +1,12 @@
 //! Users, roles, and who may do what.
 
+mod certificates;
 mod enable;
+mod jwt;
 mod matrix;
 mod roles;
 mod setup;
+mod three;
 mod tokens;
 mod users;
 
@@ -16,6 +19,13 @@ pub(crate) fn groups() -> Vec<Group> {
         enable::group(),
         tokens::group(),
         tokens::short(),
+        tokens::default(),
         matrix::group(),
+        three::group(),
+        jwt::group(),
+        jwt::short(),
+        jwt::pair(),
+        jwt::checking(),
+        certificates::group(),
     ]
 }

@@ -19,6 +19,8 @@ pub(crate) fn group() -> Group {
             a_watch_without_a_token,
             a_watch_with_an_unknown_token,
             under_another_header,
+            what_is_no_text,
+            a_request_is_looked_at_first,
         ]
     )
     .alone()
@@ -29,6 +31,13 @@ pub(crate) fn short() -> Group {
     group!("auth::token_ttl", [a_token_ends])
         .alone()
         .flag("--auth-token-ttl=1")
+}
+
+/// Tokens of no time at all.
+pub(crate) fn default() -> Group {
+    group!("auth::token_ttl_of_zero", [it_is_the_default])
+        .alone()
+        .flag("--auth-token-ttl=0")
 }
 
 const INVALID: &str = "etcdserver: invalid auth token";
@@ -209,4 +218,42 @@ async fn a_token_ends(case: &mut Case) -> Result<()> {
         }
     }
     bail!("the token never ended")
+}
+
+async fn what_is_no_text(case: &mut Case) -> Result<()> {
+    enable(case).await?;
+    let stranger = case.with("token", b"\xe9")?;
+    refused(
+        stranger.range(get("k")).await,
+        Code::Unauthenticated,
+        INVALID,
+    )
+}
+
+async fn a_request_is_looked_at_first(case: &mut Case) -> Result<()> {
+    const NO_KEY: &str = "etcdserver: key is not provided";
+    enable(case).await?;
+    let stranger = case.with("token", "nonsense")?;
+    for who in [&*case, &stranger] {
+        refused(who.range(get("")).await, Code::InvalidArgument, NO_KEY)?;
+        refused(who.put(put("", "")).await, Code::InvalidArgument, NO_KEY)?;
+        refused(
+            who.delete_range(delete("")).await,
+            Code::InvalidArgument,
+            NO_KEY,
+        )?;
+        refused(
+            who.txn(txn([put("", "").op()])).await,
+            Code::InvalidArgument,
+            NO_KEY,
+        )?;
+    }
+    Ok(())
+}
+
+async fn it_is_the_default(case: &mut Case) -> Result<()> {
+    let root = enable(case).await?;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    root.put(put("k", "")).await?;
+    Ok(())
 }

@@ -13,6 +13,7 @@ pub(crate) fn group() -> Group {
             health_by_another_method,
             alive_and_ready,
             what_is_not_there,
+            a_check_that_is_not_there,
         ]
     )
 }
@@ -93,6 +94,17 @@ async fn alive_and_ready(case: &mut Case) -> Result<()> {
 async fn what_is_not_there(case: &mut Case) -> Result<()> {
     let answer = http(case, "GET", "/no/such/page", "").await?;
     assert_eq!(answer.status, 404);
+    Ok(())
+}
+
+async fn a_check_that_is_not_there(case: &mut Case) -> Result<()> {
+    for path in [
+        "/readyz/nothing",
+        "/readyz/nothing?exclude=nothing",
+        "/livez/",
+    ] {
+        assert_eq!(http(case, "GET", path, "").await?.status, 404, "{path}");
+    }
     Ok(())
 }
 

@@ -28,6 +28,17 @@ pub(crate) fn quota() -> Group {
         .flag("--quota-backend-bytes=4194304")
 }
 
+/// The same on each of three members.
+pub(crate) fn quota_of_three() -> Group {
+    group!(
+        "maintenance::quota_of_three",
+        [one_full_member_stops_them_all]
+    )
+    .members(3)
+    .alone()
+    .flag("--quota-backend-bytes=4194304")
+}
+
 fn ask(action: AlarmAction, member_id: u64, alarm: AlarmType) -> AlarmRequest {
     AlarmRequest {
         action: action.into(),
@@ -221,5 +232,71 @@ async fn the_quota_raises_it(case: &mut Case) -> Result<()> {
     clear(case, AlarmType::Nospace).await?;
     case.put(put("k", "small")).await?;
     assert_eq!(case.revision().await?, at + 1);
+    Ok(())
+}
+
+async fn one_full_member_stops_them_all(case: &mut Case) -> Result<()> {
+    let members = [case.at(0).await?, case.at(1).await?, case.at(2).await?];
+    let value = vec![b'v'; 1 << 18];
+    let mut refusal = None;
+    for number in 0..100 {
+        if let Err(status) = members[number % 3].put(put("k", &value)).await {
+            refusal = Some(status);
+            break;
+        }
+    }
+    refused(
+        refusal.map_or(Ok(()), Err),
+        Code::ResourceExhausted,
+        NO_SPACE,
+    )?;
+    // Whoever found it full tells the others, which then refuse what there was room for.
+    for member in &members {
+        for _ in 0..200 {
+            if !member.status(StatusRequest {}).await?.errors.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        refused(
+            member.put(put("k", "")).await,
+            Code::ResourceExhausted,
+            NO_SPACE,
+        )?;
+        refused(
+            member
+                .lease_grant(LeaseGrantRequest { ttl: 60, id: 0 })
+                .await,
+            Code::ResourceExhausted,
+            NO_SPACE,
+        )?;
+        assert_eq!(member.range(get("k")).await?.count, 1);
+    }
+    let at = case.revision().await?;
+    case.compact(CompactionRequest {
+        revision: at,
+        physical: true,
+    })
+    .await?;
+    for member in &members {
+        // The rows leave each member in its own time, and only then there is something to give back.
+        for _ in 0..200 {
+            member.defragment(DefragmentRequest {}).await?;
+            if member.status(StatusRequest {}).await?.db_size < 2 << 20 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    for alarm in raised(case).await? {
+        assert_eq!(alarm.alarm(), AlarmType::Nospace);
+        let clear = ask(AlarmAction::Deactivate, alarm.member_id, alarm.alarm());
+        assert_eq!(case.alarm(clear).await?.alarms, [alarm]);
+    }
+    assert_eq!(raised(case).await?, []);
+    for member in &members {
+        member.put(put("k", "small")).await?;
+    }
+    assert_eq!(case.revision().await?, at + 3);
     Ok(())
 }

@@ -13,6 +13,7 @@ pub(crate) fn groups() -> Vec<Group> {
         hashes::group(),
         alarms::group(),
         alarms::quota(),
+        alarms::quota_of_three(),
         snapshot::group(),
     ]
 }

@@ -1,13 +1,13 @@
 //! What a case has at hand.
 
-use super::{RangeRequest, Ranged as _, ResponseHeader, Server, all, delete};
+use super::{Keys, RangeRequest, Ranged as _, ResponseHeader, Server, all, delete};
 use anyhow::{Context, Result, ensure};
 use revkeep_harness::{Etcd, EtcdTool, EtcdVersion};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
 /// A connection to one member, and what was known when the case began.
@@ -23,6 +23,10 @@ pub(crate) struct Case {
     pub(crate) channel: Channel,
     /// What goes with each request.
     pub(crate) with: With,
+    /// The server's keys, if it needs any.
+    pub(crate) keys: Option<Arc<Keys>>,
+    /// How the connections are kept safe, where they are.
+    tls: Option<ClientTlsConfig>,
     header: ResponseHeader,
 }
 
@@ -45,12 +49,18 @@ impl Case {
     /// Connects, and empties the key space of what the case before left.
     pub(crate) async fn begin(server: &mut Server) -> Result<Self> {
         let first = server.members.first().context("a server has members")?;
+        let tls = match &server.keys {
+            Some(keys) if server.tls => Some(keys.client(keys)?),
+            _ => None,
+        };
         let mut case = Self {
             version: server.version.clone(),
             start: 0,
-            channel: connect(&first.endpoint()).await?,
+            channel: connect(&first.endpoint(), tls.as_ref()).await?,
             members: Arc::new(std::mem::take(&mut server.members)),
             with: With::default(),
+            keys: server.keys.clone(),
+            tls,
             header: ResponseHeader::default(),
         };
         let emptied = case.delete_range(delete(b"\0").range(b"\0")).await?;
@@ -79,15 +89,29 @@ impl Case {
     /// The same case, spoken to a member that the case started.
     pub(crate) async fn to(&self, member: &Etcd) -> Result<Self> {
         Ok(Self {
-            channel: connect(&member.endpoint()).await?,
+            channel: connect(&member.endpoint(), self.tls.as_ref()).await?,
             ..self.clone()
         })
     }
 
+    /// The same case, on a connection that shows another certificate, or none. Whether it is taken shows when it is used.
+    pub(crate) fn showing(&self, tls: ClientTlsConfig) -> Result<Self> {
+        let endpoint = Endpoint::from_shared(self.endpoint()?)?;
+        Ok(Self {
+            channel: endpoint.tls_config(tls)?.connect_lazy(),
+            ..self.clone()
+        })
+    }
+
+    /// The server's keys.
+    pub(crate) fn keys(&self) -> Result<&Keys> {
+        self.keys.as_deref().context("the group asks for no keys")
+    }
+
     /// The same case, with one more pair of metadata on every request.
-    pub(crate) fn with(&self, name: &'static str, value: &str) -> Result<Self> {
+    pub(crate) fn with(&self, name: &'static str, value: impl AsRef<[u8]>) -> Result<Self> {
         let mut case = self.clone();
-        case.with.pairs.push((name, value.parse()?));
+        case.with.pairs.push((name, value.as_ref().try_into()?));
         Ok(case)
     }
 
@@ -162,8 +186,11 @@ impl Case {
 }
 
 /// A connection to a client URL, as soon as it is served.
-async fn connect(endpoint: &str) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(endpoint.to_owned())?;
+async fn connect(endpoint: &str, tls: Option<&ClientTlsConfig>) -> Result<Channel> {
+    let mut endpoint = Endpoint::from_shared(endpoint.to_owned())?;
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls.clone())?;
+    }
     let served = async {
         loop {
             if let Ok(channel) = endpoint.connect().await {

@@ -14,8 +14,10 @@ pub(crate) struct Group {
     pub(crate) name: &'static str,
     /// How many members serve.
     pub(crate) members: usize,
-    /// Flags beside the harness's own.
+    /// Flags beside the harness's own; `{keys}` in them is a folder with [`Keys`](super::Keys).
     pub(crate) flags: Vec<String>,
+    /// Whether clients need TLS and a certificate. Only for one member.
+    pub(crate) tls: bool,
     /// Whether each case has a server of its own, because it leaves something behind.
     pub(crate) alone: bool,
     /// The cases and their names.
@@ -35,6 +37,12 @@ impl Group {
         self
     }
 
+    /// Asks clients for a certificate.
+    pub(crate) fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
     /// Starts the servers with one more flag.
     pub(crate) fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
@@ -47,7 +55,7 @@ macro_rules! group {
     ($name:literal, [$($case:ident),+ $(,)?]) => {{
         let cases: Vec<(&'static str, $crate::suite::Body)> =
             vec![$((stringify!($case), |case| Box::pin($case(case)))),+];
-        $crate::suite::Group { name: $name, members: 1, flags: Vec::new(), alone: false, cases }
+        $crate::suite::Group { name: $name, members: 1, flags: Vec::new(), tls: false, alone: false, cases }
     }};
 }
 pub(crate) use group;

@@ -1,8 +1,14 @@
 //! HTTP/1.1 as a browser, a probe or a scraper would speak it.
 
 use super::{Case, Context, Duration, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// An answer.
 #[derive(Debug)]
@@ -30,6 +36,38 @@ impl Answer {
 
 /// Sends one request to the client port of the first member.
 pub(crate) async fn http(case: &Case, method: &str, path: &str, body: &str) -> Result<Answer> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, case.port()?)).await?;
+    exchange(case, stream, method, path, body).await
+}
+
+/// The same through TLS, with the certificate of `test client`.
+pub(crate) async fn https(case: &Case, method: &str, path: &str, body: &str) -> Result<Answer> {
+    let keys = case.keys()?;
+    let mut authorities = RootCertStore::empty();
+    authorities.add(CertificateDer::from_pem_file(keys.file("ca.crt"))?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(authorities)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_file(keys.file("client.crt"))?],
+            PrivateKeyDer::from_pem_file(keys.file("client.key"))?,
+        )?;
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, case.port()?)).await?;
+    let server = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(server, stream)
+        .await?;
+    exchange(case, stream, method, path, body).await
+}
+
+async fn exchange(
+    case: &Case,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<Answer> {
     let token = case
         .token()
         .map_or_else(String::new, |token| format!("Authorization: {token}\r\n"));
@@ -40,10 +78,14 @@ pub(crate) async fn http(case: &Case, method: &str, path: &str, body: &str) -> R
         body.len()
     );
     let exchange = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
+        // A server may go without TLS's good-bye.
+        if let Err(error) = stream.read_to_end(&mut answer).await
+            && error.kind() != std::io::ErrorKind::UnexpectedEof
+        {
+            return Err(error.into());
+        }
         anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
     };
     let answer = tokio::time::timeout(Duration::from_secs(20), exchange)

@@ -15,6 +15,7 @@ pub(crate) fn group() -> Group {
             two_streams_have_their_own_ids,
             two_hundred_watches,
             an_empty_request_is_ignored,
+            a_request_that_is_too_large,
         ]
     )
 }
@@ -120,4 +121,19 @@ async fn an_empty_request_is_ignored(case: &mut Case) -> Result<()> {
     case.put(put("k", "")).await?;
     assert_eq!(stream.next().await?.events.len(), 1);
     Ok(())
+}
+
+async fn a_request_that_is_too_large(case: &mut Case) -> Result<()> {
+    // The key, and around it what says how long it is: twice one byte and four.
+    let first = watch_request::RequestUnion::CreateRequest(watch(vec![b'k'; 3 << 20]));
+    let outcome = match WatchStream::open(case, first).await {
+        Ok(mut stream) => stream.next().await.map(drop),
+        Err(refusal) => Err(refusal),
+    };
+    let status = outcome.err().context("it was taken")?;
+    refused(
+        Err::<(), _>(status.downcast::<tonic::Status>()?),
+        Code::ResourceExhausted,
+        "grpc: received message larger than max (3145738 vs. 2097152)",
+    )
 }
