@@ -42,10 +42,10 @@ async fn the_list(case: &mut Case) -> Result<()> {
     let ask = MemberListRequest {
         linearizable: false,
     };
-    // The store serves a moment before the member has told its name; etcd does not.
+    // The store serves a moment before the member has told its name, and then its URLs; etcd does not.
     let mut answer = case.member_list(ask).await?;
     for _ in 0..100 {
-        if answer.members.iter().all(|member| !member.name.is_empty()) {
+        if !answer.members[0].client_ur_ls.is_empty() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
