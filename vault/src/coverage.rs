@@ -20,7 +20,7 @@ pub struct Missing {
 pub struct Coverage {
     /// Closed ranges, ascending, neither overlapping nor touching.
     pub ranges: Vec<(Revision, Revision)>,
-    /// What is missing between them, and what was recorded as lost after them.
+    /// What is missing between them, and what was recorded as lost after them: ascending, none overlapping.
     pub gaps: Vec<Missing>,
 }
 
@@ -111,16 +111,21 @@ fn missing(ranges: &[(Revision, Revision)], inventory: &Inventory) -> Vec<Missin
         })
         .collect();
     let newest = ranges.last().map_or(Revision::ZERO, |range| range.1);
-    let open = inventory
-        .gaps
-        .iter()
-        .map(|gap| &gap.record)
-        .filter(|gap| gap.last > newest);
-    gaps.extend(open.map(|gap| Missing {
-        first: gap.first.max(newest.next()),
-        last: gap.last,
-        reason: Some(gap.reason.clone()),
-    }));
+    let open = inventory.gaps.iter().map(|gap| &gap.record);
+    let mut open: Vec<_> = open.filter(|gap| gap.last > newest).collect();
+    open.sort_by_key(|gap| (gap.first, gap.last));
+    for gap in open {
+        let first = gap.first.max(newest.next());
+        match gaps.last_mut() {
+            // Told again, by another agent or by the same one after a restart.
+            Some(before) if first <= before.last => before.last = before.last.max(gap.last),
+            _ => gaps.push(Missing {
+                first,
+                last: gap.last,
+                reason: Some(gap.reason.clone()),
+            }),
+        }
+    }
     gaps
 }
 

@@ -24,6 +24,22 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// The exit code of a command that ends with it.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Retry => 2,
+            Self::Config => 3,
+            Self::NotFound => 10,
+            Self::Corrupt => 13,
+            Self::Gap => 15,
+            Self::Refused => 16,
+        }
+    }
+}
+
 /// Why the vault could not do what was asked.
 #[derive(Debug)]
 pub struct VaultError {
@@ -50,7 +66,7 @@ impl VaultError {
     }
 
     /// What the caller can do about it.
-    pub fn kind(&self) -> ErrorKind {
+    pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
 

@@ -75,6 +75,15 @@ pub struct Inventory {
     pub damaged: Vec<Damage>,
 }
 
+/// Where an agent goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The newest base whose manifest is sound.
+    pub base: BaseManifest,
+    /// The highest revision that is reachable from it without a hole.
+    pub cursor: Revision,
+}
+
 /// The names of a timeline, before any object was read.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
@@ -157,22 +166,32 @@ impl Timeline {
     }
 
     /// The highest revision that is reachable without a hole from the newest base whose manifest is sound; `None`
-    /// without a base. The agent goes on from there.
+    /// without a base.
     ///
     /// # Errors
-    /// As the store fails.
+    /// As [`Timeline::newest`].
     pub async fn cursor(&self) -> Result<Option<Revision>, VaultError> {
+        Ok(self.newest().await?.map(|newest| newest.cursor))
+    }
+
+    /// The newest base whose manifest is sound, and how far segments go on from it; `None` without a base. Older bases
+    /// are not read.
+    ///
+    /// # Errors
+    /// `Config` when the newest base is of a newer Revkeep; as the store fails.
+    pub async fn newest(&self) -> Result<Option<Newest>, VaultError> {
         let names = self.names().await?;
         for name in names.bases.iter().rev() {
-            let manifest = match self.base(name).await {
-                Ok(manifest) => manifest,
+            let base = match self.base(name).await {
+                Ok(base) => base,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     tracing::warn!(base = name.path(), %error, "a base cannot be used");
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            return Ok(Some(reach(&names.segments, manifest.facts.revision)));
+            let cursor = reach(&names.segments, base.facts.revision);
+            return Ok(Some(Newest { base, cursor }));
         }
         Ok(None)
     }

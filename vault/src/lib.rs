@@ -2,7 +2,8 @@
 //!
 //! Comes in: sealed segments and the rows of snapshots. Goes out: what can be restored, and the rows of it, in order.
 //! Promises: what is acknowledged is in the store; what is read is what was written, to the last bit; nothing that was
-//! written is ever overwritten but the head, a hint. Never: a deletion; a lock; memory that grows with the data.
+//! written is ever overwritten but the head, a hint, and a damaged chunk, by its own content. Never: a deletion, but of
+//! what a probe put; a lock; memory that grows with the data.
 //! Read next: [`Vault`], [`Cluster`], [`Timeline`]; then [`Coverage`] for what can be brought back.
 
 mod backend;
@@ -23,7 +24,7 @@ mod vault;
 pub use cluster::Cluster;
 pub use coverage::{Coverage, Missing};
 pub use error::{ErrorKind, VaultError};
-pub use inventory::{BaseEntry, Damage, GapEntry, Inventory, SegmentEntry};
+pub use inventory::{BaseEntry, Damage, GapEntry, Inventory, Newest, SegmentEntry};
 pub use layout::{NameKind, ObjectName};
 pub use objects::Stored;
 pub use probe::{ProbeReport, probe};

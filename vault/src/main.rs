@@ -38,7 +38,8 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
         let _closed = error.print();
-        std::process::exit(if error.use_stderr() { 3 } else { 0 })
+        let wrong = i32::from(ErrorKind::Config.exit_code());
+        std::process::exit(if error.use_stderr() { wrong } else { 0 })
     });
     let Command::Probe { vault, json } = arguments.command;
     match run(&vault, json).await {
@@ -47,15 +48,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             let code = error
                 .downcast_ref::<VaultError>()
-                .map_or(1, |error| match error.kind() {
-                    ErrorKind::Retry => 2,
-                    ErrorKind::Config => 3,
-                    ErrorKind::NotFound => 10,
-                    ErrorKind::Corrupt => 13,
-                    ErrorKind::Gap => 15,
-                    ErrorKind::Refused => 16,
-                    ErrorKind::Internal => 1,
-                });
+                .map_or(1, |error| error.kind().exit_code());
             let _closed = writeln!(std::io::stderr().lock(), "error: {error}");
             ExitCode::from(code)
         }

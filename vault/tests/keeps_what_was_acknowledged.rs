@@ -49,6 +49,7 @@ async fn a_base_and_its_segments_come_back_in_order() {
         assert!(again.existed);
     }
     assert_eq!(timeline.cursor().await.unwrap(), Some(Revision(399)));
+    assert_eq!(timeline.newest().await.unwrap().unwrap().base, base);
     let inventory = timeline.inventory().await.unwrap();
     let coverage = Coverage::compute(&inventory);
     assert_eq!(coverage.ranges, [(Revision(1), Revision(399))]);

@@ -110,6 +110,19 @@ proptest! {
     }
 
     #[test]
+    fn what_was_recorded_after_the_newest_is_told_once(inventory in inventories()) {
+        let coverage = Coverage::compute(&inventory);
+        let newest = coverage.newest().unwrap_or(Revision::ZERO);
+        for at in (newest.0 + 1..80).map(Revision) {
+            let within = |first: Revision, last: Revision| usize::from(first <= at && at <= last);
+            let recorded: usize = inventory.gaps.iter().map(|gap| within(gap.record.first, gap.record.last)).sum();
+            let told: usize = coverage.gaps.iter().map(|gap| within(gap.first, gap.last)).sum();
+            prop_assert_eq!(told, recorded.min(1), "revision {}", at);
+        }
+        prop_assert!(coverage.gaps.is_sorted_by(|a, b| a.last < b.first));
+    }
+
+    #[test]
     fn the_cursor_is_where_the_newest_base_reaches(inventory in inventories()) {
         let mut segments = inventory.segments.clone();
         segments.sort_by_key(|segment| (segment.first, segment.last));
