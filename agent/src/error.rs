@@ -47,6 +47,16 @@ pub enum AgentError {
         /// The source's compact revision.
         compact_revision: Revision,
     },
+    /// A revision that no segment can hold. A base can.
+    #[error(
+        "revision {revision} has {bytes} bytes of rows, more than a segment can hold: a base takes its place"
+    )]
+    TooLarge {
+        /// The revision.
+        revision: Revision,
+        /// The length of its rows in Revkeep's encoding.
+        bytes: usize,
+    },
     /// The watch lost events.
     #[error(transparent)]
     Fault(#[from] crate::capture::joiner::Fault),
@@ -64,19 +74,25 @@ pub enum AgentError {
         /// The cause.
         source: std::io::Error,
     },
+    /// A one-shot command was told to stop.
+    #[error("interrupted before the base was known to be stored: take it again")]
+    Interrupted,
     /// A task of this process ended in a way that it never should.
     #[error("internal: {0}")]
     Internal(String),
 }
 
 impl AgentError {
-    /// The exit code that operators' scripts know: 2 cannot connect, 3 invalid input, 16 refused, 1 all else.
+    /// The exit code that operators' scripts know: 2 cannot connect, 3 invalid input, 5 interrupted, 16 refused, those of
+    /// [`revkeep_vault::ErrorKind::exit_code`] for what the vault says, 1 all else.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Connect { .. } => 2,
             Self::Config(_) => 3,
+            Self::Interrupted => 5,
             Self::Lineage(_) => 16,
+            Self::Vault(error) => error.kind().exit_code(),
             _ => 1,
         }
     }

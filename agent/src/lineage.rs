@@ -9,13 +9,14 @@ use crate::AgentError;
 use crate::source::{Connection, Identity, Member};
 use crate::target::Target;
 
-/// Connects to the first endpoint that answers.
+/// Connects to the first endpoint that answers and is in touch with its cluster: a member that is cut off answers too,
+/// and gives a snapshot that lags behind by any number of revisions.
 pub(crate) async fn connect_first(
     connection: &Connection,
 ) -> Result<(Member, Identity), AgentError> {
     let mut last = AgentError::Config("--endpoints: name at least one".to_owned());
     for endpoint in &connection.endpoints {
-        match Member::connect(connection, endpoint).await {
+        match connect_caught_up(connection, endpoint).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 tracing::warn!(%error, "endpoint does not answer");
@@ -26,7 +27,17 @@ pub(crate) async fn connect_first(
     Err(last)
 }
 
-/// Connects to the first endpoint that answers, and makes sure that it belongs to the timeline's cluster.
+async fn connect_caught_up(
+    connection: &Connection,
+    endpoint: &str,
+) -> Result<(Member, Identity), AgentError> {
+    let connected = Member::connect(connection, endpoint).await?;
+    // The member answers this only once it has applied all that its cluster has committed.
+    connected.0.current_revision().await?;
+    Ok(connected)
+}
+
+/// As [`connect_first`], and makes sure that it belongs to the timeline's cluster.
 pub(crate) async fn connect_any(
     connection: &Connection,
     target: &Target,

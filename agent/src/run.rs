@@ -1,5 +1,6 @@
 //! The two commands.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::target::{Target, open_cluster};
 
 /// How long the last head may take.
 const HEAD_PATIENCE: Duration = Duration::from_secs(2);
+/// The file that a running agent holds locked in its state directory.
+const LOCK: &str = "lock";
 
 /// Where from and where to.
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ pub struct RunOptions {
     pub schedule: Option<Schedule>,
     /// How many revisions capture may be behind before it takes a base instead of watching them.
     pub catch_up_limit: i64,
-    /// How long a stop may take.
+    /// How long a stop may take to hand over and store what is held.
     pub grace: Duration,
 }
 
@@ -68,15 +71,13 @@ async fn open(route: &Route) -> Result<Opened, AgentError> {
     let cluster = open_cluster(&route.vault, &route.cluster).await?;
     let (member, identity) = connect_first(&route.connection).await?;
     let target = timeline_for(cluster, &identity).await?;
-    let cursor = target.timeline.cursor().await?;
+    let newest = target.timeline.newest().await?;
+    let cursor = newest.as_ref().map(|newest| newest.cursor);
     if let Some(cursor) = cursor {
+        // Asked after the vault was read: another agent may have stored what was not there before.
         not_behind(&target, cursor, member.current_revision().await?)?;
     }
-    let inventory = target.timeline.inventory().await?;
-    let previous = inventory
-        .bases
-        .last()
-        .map(|base| Arc::clone(&base.manifest));
+    let previous = newest.map(|newest| Arc::new(newest.base));
     Ok(Opened {
         target,
         member,
@@ -86,7 +87,11 @@ async fn open(route: &Route) -> Result<Opened, AgentError> {
     })
 }
 
-/// Captures until `stop`, then flushes.
+/// Captures until `stop`, then flushes, within [`RunOptions::grace`].
+///
+/// # Errors
+/// [`AgentError::Lineage`] when the source is another one, [`AgentError::Internal`] when not everything was stored in time,
+/// or when a task that capture relies on ended.
 pub async fn run(
     route: Route,
     options: RunOptions,
@@ -94,7 +99,7 @@ pub async fn run(
 ) -> Result<(), AgentError> {
     let opened = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        opened = open(&route) => opened?,
+        opened = Box::pin(open(&route)) => opened?,
     };
     let Opened {
         target,
@@ -120,6 +125,7 @@ pub async fn run(
     let member = watch::Sender::new(None);
     let (queue, batches) = bounded(options.queue_bytes);
     let (jobs, incoming) = mpsc::channel(4);
+    let (shipped, based) = (queue.clone(), jobs.clone());
     let (gaps, recorder) = gaps(target.clone(), Arc::clone(&head));
     // What serves the others ends after them.
     let done = CancellationToken::new();
@@ -155,11 +161,18 @@ pub async fn run(
         member,
         catch_up_limit: options.catch_up_limit,
     };
-    let capture = Capture::new(wires, Batcher::new(options.limits), cursor);
-    let captured = Box::pin(capture.run(stop.clone())).await;
+    let mut capture = Capture::new(wires, Batcher::new(options.limits), cursor);
+    let captured = tokio::select! {
+        captured = Box::pin(capture.run(&stop)) => captured,
+        // Without them nothing that is captured gets anywhere. What they died of is told first, below.
+        () = shipped.closed() => Err(ended_early("shipping")),
+        () = based.closed() => Err(ended_early("base")),
+    };
+    drop((shipped, based));
     stop.cancel();
     let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
     let finishing = async {
+        Box::pin(capture.finish()).await;
         shipping.finished().await?;
         basing.await.map_err(died("base"))?;
         recording.await.map_err(died("gap"))
@@ -171,20 +184,26 @@ pub async fn run(
     if let Ok(ended) = tokio::time::timeout(HEAD_PATIENCE, heading).await {
         ended.map_err(died("head"))?;
     }
+    if let Ok(outcome) = finished {
+        outcome?;
+        captured?;
+        tracing::info!("everything captured is durable");
+        return Ok(());
+    }
     captured?;
-    finished.map_err(|_| {
-        AgentError::Internal(
-            "not everything reached the vault within the grace time; the next start captures it again"
-                .to_owned(),
-        )
-    })??;
-    tracing::info!("everything captured is durable");
-    Ok(())
+    Err(AgentError::Internal(
+        "not everything reached the vault within the grace time; the next start captures it again"
+            .to_owned(),
+    ))
+}
+
+fn ended_early(task: &str) -> AgentError {
+    AgentError::Internal(format!("the {task} task has ended before it was asked to"))
 }
 
 /// Takes one base, and gives what was stored.
 pub async fn snapshot(route: &Route) -> Result<BaseManifest, AgentError> {
-    let opened = open(route).await?;
+    let opened = Box::pin(open(route)).await?;
     let taken = take(&opened.member, opened.spool.path()).await?;
     write(&opened.target, &taken, opened.previous.as_deref()).await
 }
@@ -193,8 +212,8 @@ pub async fn snapshot(route: &Route) -> Result<BaseManifest, AgentError> {
 enum Spool {
     /// Ours, removed at the end.
     Temporary(TempDir),
-    /// The operator's.
-    Given(PathBuf),
+    /// The operator's, locked.
+    Given { directory: PathBuf, _lock: File },
 }
 
 impl Spool {
@@ -207,14 +226,37 @@ impl Spool {
         };
         std::fs::create_dir_all(directory)
             .map_err(AgentError::io(format!("make {}", directory.display())))?;
+        let lock = lock(directory)?;
         clean(directory)?;
-        Ok(Self::Given(directory.to_path_buf()))
+        Ok(Self::Given {
+            directory: directory.to_path_buf(),
+            _lock: lock,
+        })
     }
 
     fn path(&self) -> &Path {
         match self {
             Self::Temporary(directory) => directory.path(),
-            Self::Given(directory) => directory,
+            Self::Given { directory, .. } => directory,
         }
     }
+}
+
+/// Makes sure that nobody else cleans this directory, or has it cleaned. The lock goes with the file, however we end.
+fn lock(directory: &Path) -> Result<File, AgentError> {
+    let path = directory.join(LOCK);
+    let file = File::create(&path).map_err(AgentError::io(format!("make {}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(AgentError::Config(format!(
+                "--state-dir: another agent uses {}: give each its own",
+                directory.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(%error, "the file system of --state-dir has no locks: no other agent may use it");
+        }
+    }
+    Ok(file)
 }

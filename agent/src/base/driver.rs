@@ -54,7 +54,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Runs until capture has ended and what it asked for is done; after `stop` nothing is tried twice.
+    /// Runs until capture has ended and what it asked for is done. After `stop` that is not tried twice, and a base that
+    /// only the schedule asked for is given up: the next start takes its own in time.
     pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
         loop {
             let job = tokio::select! {
@@ -74,7 +75,13 @@ impl Driver {
 
     async fn complete(&mut self, mut job: Job, stop: &CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_secs(60));
-        while let Err(error) = Box::pin(self.attempt(&mut job)).await {
+        let scheduled = job.taken.is_none() && job.heals.is_none();
+        loop {
+            let outcome = tokio::select! {
+                () = stop.cancelled(), if scheduled => return,
+                outcome = Box::pin(self.attempt(&mut job)) => outcome,
+            };
+            let Err(error) = outcome else { return };
             let wait = backoff.step() * 5;
             tracing::error!(%error, ?wait, "no base was written, trying again");
             tokio::select! {

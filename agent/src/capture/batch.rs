@@ -1,8 +1,10 @@
 //! Invariant "whole": gathers transactions until time or size says that a segment is due. Pure: the clock comes in.
 
 use std::mem;
+use std::time::Duration;
 
 use revkeep_schemas::Revision;
+use tokio::time::Instant;
 
 use super::joiner::Transaction;
 
@@ -31,8 +33,8 @@ pub struct Batch {
 /// When a batch is sealed.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest time that a transaction waits, in milliseconds.
-    pub interval_ms: i64,
+    /// The longest time that a transaction waits.
+    pub interval: Duration,
     /// The size at which a batch is sealed at once. A single revision may be larger.
     pub bytes: usize,
 }
@@ -42,6 +44,8 @@ pub struct Limits {
 pub struct Batcher {
     limits: Limits,
     open: Vec<Stamped>,
+    /// Since when the oldest of them waits. Not its stamp, which is of a clock that people and NTP set back.
+    since: Option<Instant>,
     plain_bytes: usize,
 }
 
@@ -52,13 +56,15 @@ impl Batcher {
         Self {
             limits,
             open: Vec::new(),
+            since: None,
             plain_bytes: 0,
         }
     }
 
-    /// Adds the transaction that follows; gives the batch that it filled.
-    pub fn push(&mut self, transaction: Transaction, unix_ms: i64) -> Option<Batch> {
+    /// Adds the transaction that follows, seen at `unix_ms`; gives the batch that it filled.
+    pub fn push(&mut self, transaction: Transaction, unix_ms: i64, now: Instant) -> Option<Batch> {
         self.plain_bytes += transaction.plain_bytes();
+        self.since.get_or_insert(now);
         self.open.push(Stamped {
             unix_ms,
             transaction,
@@ -70,17 +76,17 @@ impl Batcher {
         }
     }
 
-    /// When the open batch is due, in milliseconds since 1970; `None` when there is nothing to seal.
+    /// When the open batch is due; `None` when there is nothing to seal, or that never comes.
     #[must_use]
-    pub fn due_ms(&self) -> Option<i64> {
-        let oldest = self.open.first()?;
-        Some(oldest.unix_ms.saturating_add(self.limits.interval_ms))
+    pub fn due(&self) -> Option<Instant> {
+        self.since?.checked_add(self.limits.interval)
     }
 
     /// Seals the open batch whatever its age and size.
     pub fn seal(&mut self) -> Option<Batch> {
         let first = self.open.first()?.transaction.revision;
         let last = self.open.last()?.transaction.revision;
+        self.since = None;
         Some(Batch {
             first,
             last,

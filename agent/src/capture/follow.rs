@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use chrono::Utc;
 use revkeep_schemas::Revision;
+use revkeep_schemas::segment::MAX_FRAME_PLAIN_BYTES;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Batcher};
-use super::joiner::{Fault, Joiner, Transaction};
+use super::joiner::{Joiner, Transaction};
 use crate::AgentError;
 use crate::backoff::Backoff;
 use crate::base::{Job, Position, take};
@@ -19,11 +21,14 @@ use crate::head::HeadKeeper;
 use crate::lease::Leases;
 use crate::lineage::{not_behind, same_cluster};
 use crate::ship::{Full, QueueSender};
-use crate::source::{Connection, Member, Message};
+use crate::source::{Connection, Member, Message, Watch};
 use crate::target::Target;
 
 /// The longest wait between two connects.
 const RETRY_LIMIT: Duration = Duration::from_secs(15);
+/// The largest revision, in bytes of encoded rows, that a segment holds: it is in one frame, beside less than 1 MiB of
+/// those before it.
+const LARGEST_REVISION: u64 = MAX_FRAME_PLAIN_BYTES - (2 << 20);
 
 /// Why a watch was over without an error.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,10 +84,45 @@ struct State {
     needs_base: bool,
     /// Up to where what follows the last revision was told to be lost already.
     lost: Option<Revision>,
-    /// The last good revision when events were missing for the first time.
-    jumped_at: Option<Revision>,
+    /// The last good revision when the watch faltered for the first time.
+    faltered_at: Option<Revision>,
     /// A batch that found no room.
     stuck: Option<Batch>,
+}
+
+/// An open watch.
+struct Following {
+    member: Member,
+    watch: Watch,
+    joiner: Joiner,
+    /// Events up to here come out of the source's history, and not as they happen.
+    history: Revision,
+    /// Whether the first events were looked at.
+    begun: bool,
+}
+
+impl Following {
+    /// Makes sure that events out of the source's history are all that there were.
+    ///
+    /// A watch is refused from below the compact revision C, but not from C itself, of which the compaction has removed
+    /// rows: deletions before etcd 3.5.16 and 3.4.34, and whatever the same revision changed again (etcd,
+    /// `server/storage/mvcc/watchable_store.go` and `key_index.go`). An event after one that is missing would get a wrong
+    /// `sub`. A base has C as it is, and nothing is lost.
+    async fn is_whole(&mut self, first: Revision) -> Result<(), AgentError> {
+        if self.begun && first > self.history {
+            return Ok(());
+        }
+        self.begun = true;
+        let last = self.joiner.last();
+        match self.member.compacted_above(last).await? {
+            // Compacted further, the watch would have been refused: that came later than these events.
+            Some((_, compact)) if compact == last.next() => Err(AgentError::Compacted {
+                wanted: last.next(),
+                compact_revision: compact,
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Capture {
@@ -97,15 +137,15 @@ impl Capture {
         }
     }
 
-    /// Captures until it is stopped; then hands over what it holds.
+    /// Captures until it is stopped. What it holds then waits for [`Capture::finish`].
     ///
     /// # Errors
     /// [`AgentError::Lineage`] when the source is another one: going on would mix two histories.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), AgentError> {
+    pub async fn run(&mut self, stop: &CancellationToken) -> Result<(), AgentError> {
         let mut backoff = Backoff::new(RETRY_LIMIT);
         loop {
             let before = self.last;
-            let ended = Box::pin(self.follow(&stop)).await;
+            let ended = Box::pin(self.follow(stop)).await;
             if !matches!(ended, Ok(Ended::Stopped)) {
                 // After a stop the last batch's facts are still asked of this member.
                 self.wires.member.send_replace(None);
@@ -114,43 +154,42 @@ impl Capture {
                 backoff.reset();
             }
             match ended {
-                Ok(Ended::Stopped) => break,
+                Ok(Ended::Stopped) => return Ok(()),
                 Ok(Ended::QueueFull) => {
                     tracing::error!(
                         "the vault is too slow or away, and the queue is full: capture pauses, and relies on the source's history"
                     );
                     tokio::select! {
-                        () = stop.cancelled() => break,
+                        () = stop.cancelled() => return Ok(()),
                         () = self.wait_for_room() => tracing::info!("capture goes on"),
                     }
                 }
-                Err(error @ AgentError::Lineage(_)) => {
-                    self.hand_over().await;
-                    return Err(error);
-                }
+                Err(error @ AgentError::Lineage(_)) => return Err(error),
                 Err(error) => {
                     let wait = backoff.step();
                     tracing::warn!(%error, ?wait, "the watch is lost, connecting again");
                     tokio::select! {
-                        () = stop.cancelled() => break,
+                        () = stop.cancelled() => return Ok(()),
                         () = tokio::time::sleep(wait) => {}
                     }
                 }
             }
         }
+    }
+
+    /// Hands over what it holds. Waits for room, so for as long as the vault is away.
+    pub async fn finish(mut self) {
         self.hand_over().await;
-        Ok(())
     }
 
     async fn follow(&mut self, stop: &CancellationToken) -> Result<Ended, AgentError> {
-        let prepared = tokio::select! {
+        let mut following = tokio::select! {
             () = stop.cancelled() => return Ok(Ended::Stopped),
-            prepared = self.prepare() => prepared?,
+            following = self.prepare() => following?,
         };
-        let (member, last) = prepared;
-        let mut watch = member.watch_all(last.next()).await?;
-        self.wires.member.send_replace(Some(member));
-        let mut joiner = Joiner::new(last);
+        self.wires
+            .member
+            .send_replace(Some(following.member.clone()));
         loop {
             let message = tokio::select! {
                 () = stop.cancelled() => return Ok(Ended::Stopped),
@@ -161,18 +200,38 @@ impl Capture {
                     }
                     continue;
                 }
-                message = watch.next() => message?,
+                message = following.watch.next() => message?,
             };
-            match self.take_in(&mut joiner, message) {
-                Ok(true) => {}
-                Ok(false) => return Ok(Ended::QueueFull),
-                Err(error) => return Err(self.judge(error).await),
+            let taken = tokio::select! {
+                () = stop.cancelled() => return Ok(Ended::Stopped),
+                taken = self.examine(&mut following, message) => taken?,
+            };
+            if !taken {
+                return Ok(Ended::QueueFull);
             }
         }
     }
 
-    /// Connects, and takes a base first where that is needed. Gives the revision to watch after.
-    async fn prepare(&mut self) -> Result<(Member, Revision), AgentError> {
+    /// Takes in one message after a look at it; false when the queue is full.
+    async fn examine(
+        &mut self,
+        following: &mut Following,
+        message: Message,
+    ) -> Result<bool, AgentError> {
+        if let Message::Events { changes, .. } = &message
+            && let Some(first) = changes.first()
+            && let Err(error) = following.is_whole(first.main).await
+        {
+            return Err(self.judge(error).await);
+        }
+        match self.take_in(&mut following.joiner, message) {
+            Ok(taken) => Ok(taken),
+            Err(error) => Err(self.judge(error).await),
+        }
+    }
+
+    /// Connects, takes a base first where that is needed, and watches from there on.
+    async fn prepare(&mut self) -> Result<Following, AgentError> {
         let endpoint = self.next_endpoint()?;
         let (member, identity) = Member::connect(&self.wires.connection, &endpoint).await?;
         same_cluster(&self.wires.target, &identity)?;
@@ -189,8 +248,15 @@ impl Capture {
             Some(last) if !self.state.needs_base => last,
             _ => self.rebase(&member).await?,
         };
+        let watch = member.watch_all(last.next()).await?;
         tracing::info!(endpoint, version = identity.version, after = %last, "watching");
-        Ok((member, last))
+        Ok(Following {
+            member,
+            watch,
+            joiner: Joiner::new(last),
+            history: current,
+            begun: false,
+        })
     }
 
     /// Takes a snapshot; the base is written beside capture, which goes on after the snapshot's revision.
@@ -224,7 +290,7 @@ impl Capture {
         self.last = Some(revision);
         self.state.lost = None;
         self.state.needs_base = false;
-        self.state.jumped_at = None;
+        self.state.faltered_at = None;
         Ok(revision)
     }
 
@@ -253,25 +319,28 @@ impl Capture {
             Message::Events { changes, fragment } => {
                 for change in changes {
                     if let Some(done) = joiner.push(change)?
-                        && self.add(done).is_err()
+                        && !self.add(done)?
                     {
                         return Ok(false);
                     }
                 }
-                let done = joiner.end_of_response(fragment);
-                Ok(done.is_none_or(|done| self.add(done).is_ok()))
+                match joiner.end_of_response(fragment) {
+                    Some(done) => self.add(done),
+                    None => Ok(true),
+                }
             }
         }
     }
 
-    fn add(&mut self, transaction: Transaction) -> Result<(), ()> {
+    /// Adds the next transaction; false when the queue is full.
+    fn add(&mut self, transaction: Transaction) -> Result<bool, AgentError> {
+        fits_a_segment(&transaction)?;
         self.last = Some(transaction.revision);
         self.wires.leases.saw(&transaction);
         self.wires.head.source_at(transaction.revision);
-        let sealed = self
-            .batcher
-            .push(transaction, Utc::now().timestamp_millis());
-        self.offer(sealed)
+        let seen = Utc::now().timestamp_millis();
+        let sealed = self.batcher.push(transaction, seen, Instant::now());
+        Ok(self.offer(sealed).is_ok())
     }
 
     fn offer(&mut self, batch: Option<Batch>) -> Result<(), ()> {
@@ -290,10 +359,12 @@ impl Capture {
                 self.state.needs_base = true;
                 self.lost_below(*compact_revision).await;
             }
-            AgentError::Fault(Fault::Jump { .. }) => {
-                // Once may be a fault of one stream; twice at the same place, and the source has no more to give.
-                self.state.needs_base = self.state.jumped_at == self.last;
-                self.state.jumped_at = self.last;
+            AgentError::TooLarge { .. } => self.state.needs_base = true,
+            AgentError::Fault(_) => {
+                // Once may be a fault of one stream; twice at the same place, and the source has no more to give, or gives
+                // what looks like a fault: one revision can delete a key, put it and delete it again.
+                self.state.needs_base = self.state.faltered_at == self.last;
+                self.state.faltered_at = self.last;
             }
             _ => {}
         }
@@ -325,9 +396,22 @@ impl Capture {
 
 /// Waits until the open batch is due; for ever when there is none.
 async fn due(batcher: &Batcher) {
-    let Some(due_ms) = batcher.due_ms() else {
-        return std::future::pending().await;
-    };
-    let wait = due_ms.saturating_sub(Utc::now().timestamp_millis());
-    tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))).await;
+    match batcher.due() {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
+
+fn fits_a_segment(transaction: &Transaction) -> Result<(), AgentError> {
+    let bytes = transaction.plain_bytes();
+    if bytes as u64 <= LARGEST_REVISION {
+        return Ok(());
+    }
+    Err(AgentError::TooLarge {
+        revision: transaction.revision,
+        bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests;

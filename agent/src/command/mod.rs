@@ -18,6 +18,8 @@ pub use output::{Format, report};
 
 /// The shortest time between two segments.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+/// The largest batch: the index of a segment has a limit of its own, which millions of small rows would reach.
+const LARGEST_BATCH: usize = 128 << 20;
 
 /// Captures every revision of an etcd cluster into a vault.
 #[derive(Debug, Parser)]
@@ -43,7 +45,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Captures until it is stopped; SIGTERM flushes first.
+    /// Captures until it is stopped; SIGTERM and SIGINT flush first.
     Run(Box<RunArguments>),
     /// Takes one base now, and ends.
     Snapshot(Box<RouteArguments>),
@@ -83,7 +85,7 @@ struct RunArguments {
     /// The longest time that a change waits before it is stored: the most that a disaster can cost. At least 100ms.
     #[arg(long, env = "REVKEEP_FLUSH_INTERVAL", default_value = "10s", value_parser = humantime::parse_duration)]
     flush_interval: Duration,
-    /// The size at which changes are stored at once.
+    /// The size at which changes are stored at once. At most 128MiB.
     #[arg(long, env = "REVKEEP_FLUSH_BYTES", default_value = "8MiB", value_parser = size::parse)]
     flush_bytes: usize,
     /// When bases are taken: a cron expression, in UTC.
@@ -105,7 +107,7 @@ struct RunArguments {
         value_name = "REVISIONS"
     )]
     catch_up_limit: i64,
-    /// How long a stop may take to store what is held.
+    /// How long a stop may take to store what is held; what is not stored by then is captured again by the next start.
     #[arg(long, env = "REVKEEP_GRACE", default_value = "25s", value_parser = humantime::parse_duration)]
     grace: Duration,
 }
@@ -117,9 +119,14 @@ impl RunArguments {
                 "--flush-interval: 100ms is the least".to_owned(),
             ));
         }
+        if self.flush_bytes > LARGEST_BATCH {
+            return Err(AgentError::Config(
+                "--flush-bytes: 128MiB is the most".to_owned(),
+            ));
+        }
         Ok(RunOptions {
             limits: Limits {
-                interval_ms: i64::try_from(self.flush_interval.as_millis()).unwrap_or(i64::MAX),
+                interval: self.flush_interval,
                 bytes: self.flush_bytes.max(1),
             },
             queue_bytes: self.queue_bytes,
@@ -154,6 +161,9 @@ impl Arguments {
     }
 
     /// Does what was asked, until `stop`.
+    ///
+    /// # Errors
+    /// [`AgentError::Interrupted`] when a one-shot command was stopped.
     pub async fn execute(&self, stop: CancellationToken) -> Result<(), AgentError> {
         match &self.command {
             Command::Run(arguments) => {
@@ -161,7 +171,10 @@ impl Arguments {
             }
             Command::Snapshot(route) => {
                 let route = route.resolve()?;
-                let manifest = Box::pin(snapshot(&route)).await?;
+                let manifest = tokio::select! {
+                    manifest = Box::pin(snapshot(&route)) => manifest?,
+                    () = stop.cancelled() => return Err(AgentError::Interrupted),
+                };
                 output::base(&manifest, self.json())
             }
         }

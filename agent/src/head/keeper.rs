@@ -40,7 +40,8 @@ impl State {
     }
 }
 
-/// Told of everything that the store acknowledged. Never waits.
+/// Told of everything that the store acknowledged. Never waits. Only a base wakes the writer: the rest can be many
+/// thousands a second, and is looked at when the next head is due.
 #[derive(Debug)]
 pub struct HeadKeeper {
     state: watch::Sender<State>,
@@ -78,8 +79,7 @@ impl HeadKeeper {
 
     /// A segment is in the vault.
     pub fn segment(&self, first: Revision, last: Revision) {
-        self.state
-            .send_modify(|state| state.front.segment(first, last));
+        self.note(|state| state.front.segment(first, last));
     }
 
     /// A base is in the vault.
@@ -94,14 +94,19 @@ impl HeadKeeper {
 
     /// A range is recorded in the vault as lost.
     pub fn lost(&self, first: Revision, last: Revision) {
-        self.state
-            .send_modify(|state| state.front.lost(first, last));
+        self.note(|state| state.front.lost(first, last));
     }
 
     /// The source stands at least here.
     pub fn source_at(&self, revision: Revision) {
-        self.state
-            .send_modify(|state| state.source = state.source.max(revision));
+        self.note(|state| state.source = state.source.max(revision));
+    }
+
+    fn note(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_if_modified(|state| {
+            change(state);
+            false
+        });
     }
 }
 

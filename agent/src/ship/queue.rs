@@ -52,12 +52,17 @@ impl QueueSender {
         let share = self.share_of(&batch);
         match Arc::clone(&self.room).try_acquire_many_owned(share) {
             Ok(share) => {
-                // The receiver lives until every sender is gone; were it not so, the rows stay in the source.
+                // Whoever runs capture watches `closed`; the rows stay in the source.
                 let _ = self.held.send(Held { batch, share });
                 Ok(())
             }
             Err(_) => Err(Full(batch)),
         }
+    }
+
+    /// Waits until nobody takes batches any more: what is pushed from then on is dropped.
+    pub async fn closed(&self) {
+        self.held.closed().await;
     }
 
     /// Waits for room, and takes the batch.

@@ -1,9 +1,11 @@
 //! The source compacts what the agent has not captured: a gap of exactly that, and a base.
 
 use anyhow::{Context, Result, ensure};
+use etcd_client::{Txn, TxnOp};
 use revkeep_harness::truth::Truth;
 use revkeep_harness::{Etcd, base_etcd};
 
+use crate::rows::{Held, compare, rows_of_source, timeline};
 use crate::world::{QUICK, World, compact, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,4 +58,44 @@ async fn what_was_compacted_while_the_agent_was_away_is_a_gap_of_exactly_that() 
         "{info:?}"
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compacted_exactly_at_the_next_revision_nothing_is_lost_and_no_row_is_invented()
+-> Result<()> {
+    let Some(version) = base_etcd() else {
+        return Ok(());
+    };
+    let world = World::new()?;
+    let mut etcd = Etcd::start(&version).await?;
+    let mut client = etcd.client().await?;
+    let mut agent = world.agent("agent", &etcd.endpoints(), &QUICK)?;
+    client.put("doomed", "x", None).await?;
+    let before = put(&mut client, "before", 5).await?;
+    world.durable(before).await?;
+    agent.kill()?;
+
+    // The compaction removes the deletion, the first row of its revision: a watch from there gives the put alone.
+    let operations = [TxnOp::delete("doomed", None), TxnOp::put("kept", "x", None)];
+    client.txn(Txn::new().and_then(operations)).await?;
+    put(&mut client, "away", 5).await?;
+    compact(&mut client, before + 1).await?;
+    let agent = world.agent("agent", &etcd.endpoints(), &QUICK)?;
+    put(&mut client, "later", 5).await?;
+    let later = Truth::now(&mut client).await?;
+    let info = world.durable(later.revision).await?;
+    agent.stop().await?;
+    ensure!(
+        info.ranges() == [(1, later.revision)] && info.gaps.is_empty(),
+        "{info:?}"
+    );
+    world.comes_back(&etcd, &later).await?;
+
+    let timeline = timeline(&world.vault).await?.context("no timeline")?;
+    let mut held = Held::all(&timeline, &timeline.inventory().await?).await?;
+    etcd.stop().await?;
+    let mut source = rows_of_source(&etcd.db_file())?;
+    held.rows.retain(|key, _| key.main.0 > before);
+    source.retain(|key, _| key.main.0 > before);
+    compare(&source, &held.rows)
 }

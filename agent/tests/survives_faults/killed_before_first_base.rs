@@ -17,7 +17,7 @@ const KILLS: usize = 5;
 const VALUE_BYTES: usize = 1 << 20;
 const VALUES: usize = 24;
 
-/// Whether a file whose path holds `part` is there.
+/// Whether an object whose path holds `part` is there: not a file that a kill left half-written, `name#1`.
 fn holds(folder: &Path, part: &str) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
@@ -27,7 +27,8 @@ fn holds(folder: &Path, part: &str) -> bool {
         if path.is_dir() {
             holds(&path, part)
         } else {
-            path.to_string_lossy().contains(part)
+            let path = path.to_string_lossy();
+            path.contains(part) && !path.contains('#')
         }
     })
 }

@@ -2,6 +2,7 @@
 //! claimed that is not there. Real servers, real processes; each file is one fault.
 
 mod compacted_while_away;
+mod deleted_twice;
 mod endpoints;
 mod far_behind;
 mod guarded_source;
@@ -11,6 +12,7 @@ mod mid_compaction;
 mod rows;
 mod short_leases;
 mod slow_head;
+mod stopped_during_base;
 mod store_away;
 mod two_agents;
 mod world;

@@ -1,9 +1,10 @@
-//! A store that takes the head and never answers.
+//! Shipping on its own: a store that takes the head and never answers, and a batch that cannot be sealed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use revkeep_agent::Target;
@@ -47,6 +48,49 @@ fn batch(main: i64) -> Batch {
     }
 }
 
+async fn target(store: Arc<dyn ObjectStore>) -> Result<Target> {
+    let vault = Vault::create_with_store(store, Path::from("v")).await?;
+    let cluster = vault.cluster(&"test".parse()?);
+    let timeline = cluster
+        .create_timeline(SourceIdentity::default(), None)
+        .await?;
+    Ok(Target { cluster, timeline })
+}
+
+fn shipper(target: &Target, head: &Arc<HeadKeeper>) -> Shipper {
+    let member = watch::Sender::new(None);
+    let leases = Arc::new(Leases::default());
+    Shipper {
+        target: target.clone(),
+        facts: Facts::new(member.subscribe(), leases, Revision::ZERO),
+        head: Arc::clone(head),
+    }
+}
+
+fn head() -> Arc<HeadKeeper> {
+    let durable = Some(Revision(1));
+    Arc::new(HeadKeeper::new(Revision(1), Revision::ZERO, durable))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_sealed_ends_shipping_and_is_told() -> Result<()> {
+    let target = target(Arc::new(InMemory::new())).await?;
+    let (queue, batches) = bounded(1 << 20);
+    let shipping = shipper(&target, &head()).start(batches);
+    queue.push(batch(2)).await;
+    let empty = Batch {
+        transactions: Vec::new(),
+        ..batch(3)
+    };
+    queue.push(empty).await;
+    // Nobody would notice else, and what is pushed from now on is stored nowhere.
+    tokio::time::timeout(WITHIN, queue.closed()).await?;
+    let outcome = tokio::time::timeout(WITHIN, shipping.finished()).await?;
+    ensure!(outcome.is_err(), "a batch without rows was sealed");
+    ensure!(target.timeline.inventory().await?.segments.len() == 1);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_hangs_holds_up_no_segment() -> Result<()> {
     let judge = |request, path: &Path| {
@@ -54,31 +98,12 @@ async fn a_head_that_hangs_holds_up_no_segment() -> Result<()> {
         head.then_some(Fault::Hangs)
     };
     let store = FaultyStore::new(Arc::new(InMemory::new()), judge);
-    let vault = Vault::create_with_store(Arc::new(store), Path::from("v")).await?;
-    let cluster = vault.cluster(&"test".parse()?);
-    let timeline = cluster
-        .create_timeline(SourceIdentity::default(), None)
-        .await?;
-    let target = Target { cluster, timeline };
-    let head = Arc::new(HeadKeeper::new(
-        Revision(1),
-        Revision::ZERO,
-        Some(Revision(1)),
-    ));
+    let target = target(Arc::new(store)).await?;
+    let head = head();
     let done = CancellationToken::new();
     let writing = tokio::spawn(head.writer(target.clone()).run(done.clone()));
     let (queue, batches) = bounded(1 << 20);
-    let member = watch::Sender::new(None);
-    let shipping = Shipper {
-        target: target.clone(),
-        facts: Facts::new(
-            member.subscribe(),
-            Arc::new(Leases::default()),
-            Revision::ZERO,
-        ),
-        head: Arc::clone(&head),
-    }
-    .start(batches);
+    let shipping = shipper(&target, &head).start(batches);
     for main in 2..=20 {
         queue.push(batch(main)).await;
         // Every base asks for a head at once.

@@ -116,3 +116,43 @@ async fn an_outage_of_the_store_is_told_healed_and_its_gap_is_exact() -> Result<
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_while_the_store_is_away_ends_within_its_grace() -> Result<()> {
+    let (Some(version), Some(s3)) = (base_etcd(), SeaweedFs::start().await?) else {
+        return Ok(());
+    };
+    let gate = Gate::before(s3.port()).await?;
+    let mut world = World::new()?;
+    world.vault = VaultPlace::bucket(&s3, "stopped");
+    let gated = VaultPlace {
+        url: s3.url_by(gate.port(), "stopped"),
+        ..world.vault.clone()
+    };
+    let etcd = Etcd::start(&version).await?;
+    let mut client = etcd.client().await?;
+    let flags = ["--flush-interval", "200ms", "--flush-bytes", "16KiB"];
+    let flags = [&flags[..], &["--queue-bytes", QUEUE, "--grace", "1s"]].concat();
+    let mut agent = Agent::start(&world.path("agent"), &etcd.endpoints(), &gated, &flags)?;
+    let before = put(&mut client, "before", 20).await?;
+    world.durable(before).await?;
+
+    gate.close();
+    fill(&mut client).await?;
+    agent.wait_for_log("the queue is full").await?;
+    // It must not wait for room in the queue: nobody knows when the store comes back.
+    let ended = agent.terminate().await?;
+    ensure!(ended.code() == Some(1), "{ended}:\n{}", agent.log());
+    ensure!(agent.log().contains("within the grace time"));
+
+    gate.open();
+    let agent = Agent::start(&world.path("agent"), &etcd.endpoints(), &gated, &flags)?;
+    let truth = Truth::now(&mut client).await?;
+    let info = world.durable(truth.revision).await?;
+    agent.stop().await?;
+    ensure!(
+        info.ranges() == [(1, truth.revision)] && info.gaps.is_empty(),
+        "{info:?}"
+    );
+    world.comes_back(&etcd, &truth).await
+}

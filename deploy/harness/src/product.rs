@@ -1,6 +1,7 @@
 //! Revkeep's own binaries as an operator runs them.
 
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -106,14 +107,22 @@ impl Agent {
     /// # Errors
     /// When it does not end in time or says that it failed.
     pub async fn stop(mut self) -> Result<()> {
-        self.process.terminate()?;
-        let status = self.process.wait(STOPPED_WITHIN).await?;
+        let status = self.terminate().await?;
         ensure!(
             status.success(),
             "the agent ended with {status}:\n{}",
             self.process.log_tail(40)
         );
         Ok(())
+    }
+
+    /// SIGTERM, and how it ended then.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        self.process.terminate()?;
+        self.process.wait(STOPPED_WITHIN).await
     }
 
     /// SIGKILL, as a crash would.
