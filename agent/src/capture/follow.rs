@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Batcher};
-use super::joiner::{Joiner, Transaction};
+use super::joiner::{Change, Joiner, Transaction};
 use crate::AgentError;
 use crate::backoff::Backoff;
 use crate::base::{Job, Position, take};
@@ -31,8 +31,7 @@ const RETRY_LIMIT: Duration = Duration::from_secs(15);
 const LARGEST_REVISION: u64 = MAX_FRAME_PLAIN_BYTES - (2 << 20);
 
 /// Why a watch was over without an error.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
+enum Ended {
     /// The agent is asked to stop.
     Stopped,
     /// The queue to the vault is full: the watch was let go.
@@ -95,7 +94,7 @@ struct Following {
     member: Member,
     watch: Watch,
     joiner: Joiner,
-    /// Events up to here come out of the source's history, and not as they happen.
+    /// Events up to here come out of the source's history, and not as they happen; so do later ones where it lags.
     history: Revision,
     /// Whether the first events were looked at.
     begun: bool,
@@ -108,8 +107,11 @@ impl Following {
     /// rows: deletions before etcd 3.5.16 and 3.4.34, and whatever the same revision changed again (etcd,
     /// `server/storage/mvcc/watchable_store.go` and `key_index.go`). An event after one that is missing would get a wrong
     /// `sub`. A base has C as it is, and nothing is lost.
-    async fn is_whole(&mut self, first: Revision) -> Result<(), AgentError> {
-        if self.begun && first > self.history {
+    async fn is_whole(&mut self, changes: &[Change], at: Revision) -> Result<(), AgentError> {
+        let (Some(first), Some(newest)) = (changes.first(), changes.last()) else {
+            return Ok(());
+        };
+        if self.begun && first.main > self.history && newest.main >= at {
             return Ok(());
         }
         self.begun = true;
@@ -218,9 +220,8 @@ impl Capture {
         following: &mut Following,
         message: Message,
     ) -> Result<bool, AgentError> {
-        if let Message::Events { changes, .. } = &message
-            && let Some(first) = changes.first()
-            && let Err(error) = following.is_whole(first.main).await
+        if let Message::Events { changes, at, .. } = &message
+            && let Err(error) = following.is_whole(changes, *at).await
         {
             return Err(self.judge(error).await);
         }
@@ -316,7 +317,9 @@ impl Capture {
                 wanted: joiner.last().next(),
                 compact_revision: compact,
             }),
-            Message::Events { changes, fragment } => {
+            Message::Events {
+                changes, fragment, ..
+            } => {
                 for change in changes {
                     if let Some(done) = joiner.push(change)?
                         && !self.add(done)?

@@ -4,4 +4,4 @@ pub mod batch;
 mod follow;
 pub mod joiner;
 
-pub use follow::{Capture, Ended, Wires};
+pub use follow::{Capture, Wires};

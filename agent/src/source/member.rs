@@ -19,8 +19,6 @@ pub struct Identity {
     pub member_id: u64,
     /// etcd's version, such as `3.5.1`.
     pub version: String,
-    /// The size of the member's database file, in bytes.
-    pub db_bytes: u64,
     /// The Raft term.
     pub raft_term: u64,
     /// The Raft index.
@@ -79,7 +77,6 @@ impl Member {
             cluster_id: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
             member_id: header.map_or(0, etcd_client::ResponseHeader::member_id),
             version: status.version().to_owned(),
-            db_bytes: u64::try_from(status.db_size()).unwrap_or(0),
             raft_term: status.raft_term(),
             raft_index: status.raft_index(),
         })

@@ -15,10 +15,13 @@ use crate::capture::joiner::Change;
 pub enum Message {
     /// The watch exists.
     Created,
-    /// Events, in order. The header's revision is no position when a response has events.
+    /// Events, in order.
     Events {
         /// The changes.
         changes: Vec<Change>,
+        /// The header's revision, no position: that of the last change as it happens, and where the source stands when it
+        /// reads them out of its history (etcd, `server/storage/mvcc/watchable_store.go`).
+        at: Revision,
         /// Whether the last transaction goes on in the next response.
         fragment: bool,
     },
@@ -82,14 +85,6 @@ impl Watch {
         self.message(response.0)
     }
 
-    /// Asks for a progress message.
-    pub async fn request_progress(&mut self) -> Result<(), AgentError> {
-        self.stream
-            .request_progress()
-            .await
-            .map_err(failed(&self.endpoint))
-    }
-
     fn message(&self, response: PbWatchResponse) -> Result<Message, AgentError> {
         let header = response
             .header
@@ -114,6 +109,7 @@ impl Watch {
             .collect();
         Ok(Message::Events {
             changes: changes?,
+            at: header,
             fragment: response.fragment,
         })
     }

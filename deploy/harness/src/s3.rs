@@ -150,11 +150,6 @@ impl SeaweedFs {
             .build()?)
     }
 
-    /// Ends the server at once: an outage.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
-    }
-
     /// Where the server's binary is expected.
     pub fn program() -> PathBuf {
         dev_dir().join("seaweedfs").join("weed")
