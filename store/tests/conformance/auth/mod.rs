@@ -2,6 +2,7 @@
 
 mod certificates;
 mod enable;
+mod everywhere;
 mod jwt;
 mod matrix;
 mod roles;
@@ -21,6 +22,7 @@ pub(crate) fn groups() -> Vec<Group> {
         tokens::short(),
         tokens::default(),
         matrix::group(),
+        everywhere::group(),
         three::group(),
         jwt::group(),
         jwt::short(),
