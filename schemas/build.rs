@@ -1,6 +1,6 @@
-//! Generates etcd's v3 API from `proto/etcd/*.proto` and what the members of the store say to each other from
-//! `proto/store/*.proto`. The compiler of protobuf files is a crate, so nothing has to be installed for it. Clients and
-//! servers are generated only for the features of these names.
+//! Generates etcd's v3 API from `proto/etcd/*.proto`, what the members of the store say to each other from
+//! `proto/store/*.proto`, and how an agent is asked from `proto/agent/*.proto`. The compiler of protobuf files is a
+//! crate, so nothing has to be installed for it. Clients and servers are generated only for the features of these names.
 
 use std::{
     env,
@@ -13,6 +13,7 @@ use prost::Message as _;
 
 const ETCD: &str = "proto/etcd";
 const STORE: &str = "proto/store";
+const AGENT: &str = "proto/agent";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -24,12 +25,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     generator().compile_fds(etcd)?;
 
     // In a folder of its own: it also writes the messages that ours refer to, which are those of above.
-    let out = out.join("store");
-    fs::create_dir_all(&out)?;
+    let store = out.join("store");
+    fs::create_dir_all(&store)?;
     generator()
-        .out_dir(out)
+        .out_dir(store)
         .extern_path(".etcdserverpb", "crate::etcd_api::etcdserverpb")
         .compile_fds(protox::compile(files(STORE)?, [STORE, ETCD])?)?;
+
+    let agent = protox::compile(files(AGENT)?, [AGENT])?;
+    fs::write(out.join("agent_api.bin"), agent.encode_to_vec())?;
+    let out = out.join("agent");
+    fs::create_dir_all(&out)?;
+    generator().out_dir(out).compile_fds(agent)?;
     Ok(())
 }
 

@@ -77,6 +77,24 @@ pub enum AgentError {
     /// A one-shot command was told to stop.
     #[error("interrupted before the base was known to be stored: take it again")]
     Interrupted,
+    /// No agent answers there.
+    #[error(
+        "cannot reach an agent at {url}: {reason}; is it running, and is this its --listen-status?"
+    )]
+    AgentAway {
+        /// The address.
+        url: String,
+        /// What the client said.
+        reason: String,
+    },
+    /// A running agent did not do what it was asked.
+    #[error("the agent at {url}: {reason}")]
+    Agent {
+        /// Its address.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
     /// A task of this process ended in a way that it never should.
     #[error("internal: {0}")]
     Internal(String),
@@ -88,7 +106,7 @@ impl AgentError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Connect { .. } => 2,
+            Self::Connect { .. } | Self::AgentAway { .. } => 2,
             Self::Config(_) => 3,
             Self::Interrupted => 5,
             Self::Lineage(_) => 16,

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
 use crate::head::HeadKeeper;
+use crate::status::Kind;
 use crate::target::Target;
 
 /// The reason that stands in the vault.
@@ -40,6 +41,7 @@ const RETRY_LIMIT: Duration = Duration::from_secs(30);
 pub struct Gaps {
     ranges: mpsc::Sender<(Revision, Revision)>,
     open: Arc<watch::Sender<usize>>,
+    head: Arc<HeadKeeper>,
 }
 
 /// Records lost ranges.
@@ -59,6 +61,7 @@ pub fn gaps(target: Target, head: Arc<HeadKeeper>) -> (Gaps, GapRecorder) {
     let gaps = Gaps {
         ranges: sender,
         open: Arc::clone(&open),
+        head: Arc::clone(&head),
     };
     let recorder = GapRecorder {
         ranges,
@@ -78,6 +81,7 @@ impl Gaps {
         tracing::warn!(%first, %last, "revisions are lost: the source compacted them before they were captured");
         // The recorder ends after everybody who could tell it of a gap; were it not so, the next start finds this one again.
         if let Ok(room) = self.ranges.reserve().await {
+            self.head.monitor().gap_found();
             self.open.send_modify(|open| *open += 1);
             room.send((first, last));
         }
@@ -98,6 +102,7 @@ impl GapRecorder {
             while let Err(error) = self.target.timeline.put_gap(first, last, REASON).await {
                 let wait = backoff.step();
                 tracing::warn!(%error, %first, %last, ?wait, "the gap was not recorded, trying again");
+                self.head.monitor().not_stored(Kind::Gap, &error);
                 tokio::time::sleep(wait).await;
             }
             backoff.reset();

@@ -19,6 +19,7 @@ mod schedule;
 pub mod ship;
 mod size;
 pub mod source;
+pub mod status;
 mod target;
 
 pub use error::AgentError;

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     match execute(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error, arguments.json());
+            report(&error, arguments.json_errors());
             ExitCode::from(error.exit_code())
         }
     }

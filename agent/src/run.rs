@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
+use revkeep_vault::ErrorKind;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::AgentError;
+use crate::backoff::Backoff;
 use crate::base::{Driver, clean, take, write};
 use crate::capture::batch::{Batcher, Limits};
 use crate::capture::{Capture, Wires};
@@ -20,10 +23,13 @@ use crate::head::HeadKeeper;
 use crate::lease::Leases;
 use crate::lineage::{connect_first, not_behind, timeline_for};
 use crate::schedule::Schedule;
-use crate::ship::{Facts, Shipper, bounded};
+use crate::ship::{Facts, Shipper, Shipping, bounded};
 use crate::source::{Connection, Member};
+use crate::status::{self, HealthLimits, LastBase, Listen, Live, Monitor, Phase, StatusHandle};
 use crate::target::{Target, open_cluster};
 
+/// The longest wait before the vault is opened again.
+const OPEN_RETRY_LIMIT: Duration = Duration::from_secs(30);
 /// How long the last head may take.
 const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// The file that a running agent holds locked in its state directory.
@@ -55,6 +61,8 @@ pub struct RunOptions {
     pub catch_up_limit: i64,
     /// How long a stop may take to hand over and store what is held.
     pub grace: Duration,
+    /// Where the status is served.
+    pub listen: Listen,
 }
 
 /// A route that was found: both ends are open and belong together.
@@ -87,7 +95,28 @@ async fn open(route: &Route) -> Result<Opened, AgentError> {
     })
 }
 
-/// Captures until `stop`, then flushes, within [`RunOptions::grace`].
+/// As [`open`], but waits for a vault that is away: a restart would bring it back no sooner, and would take the pod out of
+/// service that the agent shares with etcd.
+async fn open_in_time(route: &Route, monitor: &Monitor) -> Result<Opened, AgentError> {
+    let mut backoff = Backoff::new(OPEN_RETRY_LIMIT);
+    loop {
+        let error = match Box::pin(open(route)).await {
+            Err(AgentError::Vault(error)) if error.kind() == ErrorKind::Retry => error,
+            opened => return opened,
+        };
+        let wait = backoff.step();
+        tracing::warn!(%error, ?wait, "the vault was not opened, trying again");
+        monitor.vault_failed(&error);
+        // Meanwhile it is told whether the source answers.
+        match connect_first(&route.connection).await {
+            Ok(_) => monitor.enter(Phase::Opening, Some(&error)),
+            Err(error) => monitor.enter(Phase::Starting, Some(&error)),
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Captures until `stop`, then flushes, within [`RunOptions::grace`]; serves its status meanwhile.
 ///
 /// # Errors
 /// [`AgentError::Lineage`] when the source is another one, [`AgentError::Internal`] when not everything was stored in time,
@@ -97,10 +126,33 @@ pub async fn run(
     options: RunOptions,
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
-    let opened = tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        opened = Box::pin(open(&route)) => opened?,
+    let limits = HealthLimits {
+        flush_interval: options.limits.interval,
+        schedule: options.schedule.clone(),
     };
+    let status = Arc::new(StatusHandle::new(&route.cluster, limits));
+    let tls = route.connection.tls.clone();
+    let serving = status::start(&status, &options.listen, tls).await?;
+    let capturing = async {
+        let opened = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            opened = open_in_time(&route, status.monitor()) => opened?,
+        };
+        capture(route, options, &status, opened, stop).await
+    };
+    let captured = Box::pin(capturing).await;
+    serving.end().await;
+    captured
+}
+
+async fn capture(
+    route: Route,
+    options: RunOptions,
+    status: &StatusHandle,
+    opened: Opened,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let monitor = status.monitor();
     let Opened {
         target,
         spool,
@@ -117,7 +169,9 @@ pub async fn run(
     let (base, compact) = previous.as_ref().map_or_else(Default::default, |base| {
         (base.facts.revision, base.facts.compact_revision)
     });
-    let head = Arc::new(HeadKeeper::new(base, compact, cursor));
+    monitor.opened(previous.as_ref().map(|base| LastBase::from(&base.facts)));
+    let head = HeadKeeper::new(base, compact, cursor).telling(Arc::clone(monitor));
+    let head = Arc::new(head);
     let leases = Arc::new(Leases::default());
     if let Some(base) = &previous {
         leases.learn(&base.facts.buckets);
@@ -149,6 +203,9 @@ pub async fn run(
         previous,
     };
     let basing = tokio::spawn(driver.run(incoming, stop.clone()));
+    let tasks = tasks(&shipping, [&basing, &recording, &leasing, &heading]);
+    let seen = member.subscribe();
+    status.attach(Live::new(&target, &head, seen, &jobs, tasks));
     let wires = Wires {
         connection: route.connection,
         target,
@@ -170,6 +227,7 @@ pub async fn run(
     };
     drop((shipped, based));
     stop.cancel();
+    monitor.enter(Phase::Stopping, None);
     let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
     let finishing = async {
         Box::pin(capture.finish()).await;
@@ -195,6 +253,13 @@ pub async fn run(
         "not everything reached the vault within the grace time; the next start captures it again"
             .to_owned(),
     ))
+}
+
+/// What must run for as long as capture does, by name.
+fn tasks(shipping: &Shipping, others: [&JoinHandle<()>; 4]) -> Vec<(&'static str, AbortHandle)> {
+    let others = others.map(JoinHandle::abort_handle);
+    let others = ["base", "gap", "lease", "head"].into_iter().zip(others);
+    shipping.tasks().into_iter().chain(others).collect()
 }
 
 fn ended_early(task: &str) -> AgentError {

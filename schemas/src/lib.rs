@@ -5,12 +5,14 @@
 //! and memory does not grow with the file. Never: a network call, a clock, a panic on input.
 //! Read next: [`row`] for the unit of everything, then [`boltdb`] for etcd's file and [`segment`] for ours.
 
+pub mod agent_api;
 pub mod boltdb;
 pub mod compaction;
 pub mod digest;
 pub mod envelope;
 pub mod error;
 pub mod etcd_api;
+pub mod exposition;
 pub mod hashkv;
 pub mod kv;
 pub mod manifest;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Taken, take, write};
@@ -30,6 +30,23 @@ pub struct Job {
     /// The first revision that no segment covers and no gap, where the base heals a hole: the base must reach back to it,
     /// or what lies between is lost as well.
     pub heals: Option<Revision>,
+    /// Told of the base, or of why there is none; then it is not tried again.
+    pub reply: Option<Reply>,
+}
+
+/// Where whoever asked for a base is told of it.
+pub type Reply = oneshot::Sender<Result<Arc<BaseManifest>, AgentError>>;
+
+impl Job {
+    /// A base that somebody asked for, who is told of it.
+    #[must_use]
+    pub const fn asked(reply: Reply) -> Self {
+        Self {
+            taken: None,
+            heals: None,
+            reply: Some(reply),
+        }
+    }
 }
 
 /// The task's parts.
@@ -67,8 +84,12 @@ impl Driver {
                 () = due(self.schedule.as_ref()), if !stop.is_cancelled() => Job {
                     taken: None,
                     heals: None,
+                    reply: None,
                 },
             };
+            if job.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
+                continue;
+            }
             self.complete(job, &stop).await;
         }
     }
@@ -82,6 +103,13 @@ impl Driver {
                 outcome = Box::pin(self.attempt(&mut job)) => outcome,
             };
             let Err(error) = outcome else { return };
+            self.head.monitor().no_base(&error);
+            if let Some(reply) = job.reply.take() {
+                tracing::error!(%error, "the base that was asked for was not written");
+                // Whoever asked may have gone.
+                let _ = reply.send(Err(error));
+                return;
+            }
             let wait = backoff.step() * 5;
             tracing::error!(%error, ?wait, "no base was written, trying again");
             tokio::select! {
@@ -96,7 +124,9 @@ impl Driver {
             taken
         } else {
             let (member, _) = connect_any(&self.connection, &self.target).await?;
-            take(&member, &self.spool).await?
+            let taken = take(&member, &self.spool).await?;
+            self.head.monitor().snapshot(&taken);
+            taken
         };
         // A snapshot that had to be taken again may reach less far back; see `gap`.
         if let Some(first) = job.heals {
@@ -117,8 +147,14 @@ impl Driver {
             "base is durable"
         );
         self.leases.learn(&manifest.facts.buckets);
-        self.previous = Some(Arc::new(manifest));
         self.head.base(revision, compact);
+        self.head.monitor().base((&manifest.facts).into());
+        let manifest = Arc::new(manifest);
+        if let Some(reply) = job.reply.take() {
+            // Whoever asked may have gone.
+            let _ = reply.send(Ok(Arc::clone(&manifest)));
+        }
+        self.previous = Some(manifest);
         Ok(())
     }
 }

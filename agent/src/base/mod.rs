@@ -6,7 +6,7 @@ mod spool;
 mod take;
 mod write;
 
-pub use driver::{Driver, Job};
+pub use driver::{Driver, Job, Reply};
 pub use normal::{Normaliser, Position};
 pub use spool::{Spooled, clean, spool};
 pub use take::{Taken, take};

@@ -82,6 +82,14 @@ impl Batcher {
         self.since?.checked_add(self.limits.interval)
     }
 
+    /// Whether the revision is in the open batch.
+    #[must_use]
+    pub fn holds(&self, revision: Revision) -> bool {
+        let first = self.open.first().map(|one| one.transaction.revision);
+        let last = self.open.last().map(|one| one.transaction.revision);
+        first <= Some(revision) && Some(revision) <= last
+    }
+
     /// Seals the open batch whatever its age and size.
     pub fn seal(&mut self) -> Option<Batch> {
         let first = self.open.first()?.transaction.revision;

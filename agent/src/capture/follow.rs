@@ -22,6 +22,7 @@ use crate::lease::Leases;
 use crate::lineage::{not_behind, same_cluster};
 use crate::ship::{Full, QueueSender};
 use crate::source::{Connection, Member, Message, Watch};
+use crate::status::Phase;
 use crate::target::Target;
 
 /// The longest wait between two connects.
@@ -158,6 +159,7 @@ impl Capture {
             match ended {
                 Ok(Ended::Stopped) => return Ok(()),
                 Ok(Ended::QueueFull) => {
+                    self.wires.head.monitor().enter(Phase::Paused, None);
                     tracing::error!(
                         "the vault is too slow or away, and the queue is full: capture pauses, and relies on the source's history"
                     );
@@ -169,6 +171,10 @@ impl Capture {
                 Err(error @ AgentError::Lineage(_)) => return Err(error),
                 Err(error) => {
                     let wait = backoff.step();
+                    self.wires
+                        .head
+                        .monitor()
+                        .enter(Phase::Disconnected, Some(&error));
                     tracing::warn!(%error, ?wait, "the watch is lost, connecting again");
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
@@ -192,10 +198,12 @@ impl Capture {
         self.wires
             .member
             .send_replace(Some(following.member.clone()));
+        self.wires.head.monitor().enter(Phase::Watching, None);
+        let mut wanted = self.wires.head.wanted();
         loop {
             let message = tokio::select! {
                 () = stop.cancelled() => return Ok(Ended::Stopped),
-                () = due(&self.batcher) => {
+                () = due(&self.batcher, &mut wanted) => {
                     let batch = self.batcher.seal();
                     if self.offer(batch).is_err() {
                         return Ok(Ended::QueueFull);
@@ -264,7 +272,10 @@ impl Capture {
     async fn rebase(&mut self, member: &Member) -> Result<Revision, AgentError> {
         // First what may wait for the vault, so that the source does not compact between the snapshot and the next watch.
         self.hand_over().await;
+        let monitor = self.wires.head.monitor();
+        monitor.enter(Phase::Snapshotting, None);
         let taken = take(member, &self.wires.spool).await?;
+        monitor.snapshot(&taken);
         let Position {
             revision,
             compact_revision,
@@ -284,6 +295,7 @@ impl Capture {
         let job = Job {
             taken: Some(taken),
             heals: self.last.map(|last| last.next().max(compact_revision)),
+            reply: None,
         };
         if self.wires.jobs.send(job).await.is_err() {
             return Err(AgentError::Internal("the base task has ended".to_owned()));
@@ -397,8 +409,15 @@ impl Capture {
     }
 }
 
-/// Waits until the open batch is due; for ever when there is none.
-async fn due(batcher: &Batcher) {
+/// Waits until the open batch is due, or somebody waits for what is in it; for ever when there is none.
+async fn due(batcher: &Batcher, wanted: &mut watch::Receiver<Revision>) {
+    tokio::select! {
+        () = old_enough(batcher) => {}
+        Ok(_) = wanted.wait_for(|revision| batcher.holds(*revision)) => {}
+    }
+}
+
+async fn old_enough(batcher: &Batcher) {
     match batcher.due() {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,

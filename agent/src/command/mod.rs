@@ -1,7 +1,10 @@
 //! The command line: etcdctl's names for what etcdctl has, `REVKEEP_*` for what is ours.
 
 mod connection;
+mod log;
 mod output;
+mod remote;
+mod status;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::batch::Limits;
 use crate::run::{Route, RunOptions, run, snapshot};
+use crate::status::{Listen, stored_base};
 use crate::{AgentError, Schedule, size};
 
 pub use connection::ConnectionArguments;
+pub use log::{LogArguments, LogFormat, LogLevel};
 pub use output::{Format, report};
+use remote::{Remote, RemoteArguments};
 
 /// The shortest time between two segments.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -30,7 +36,8 @@ const LARGEST_BATCH: usize = 128 << 20;
         revkeep-agent run --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod\n  \
         revkeep-agent run --endpoints https://127.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key \\\n      \
             --vault 's3://backups/etcd?region=eu-central-1' --cluster prod\n  \
-        revkeep-agent snapshot --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod -w json"
+        revkeep-agent snapshot --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod -w json\n  \
+        revkeep-agent status; revkeep-agent flush; revkeep-agent snapshot --agent 127.0.0.1:2389"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -38,17 +45,20 @@ pub struct Arguments {
     /// How results and errors are written.
     #[arg(short = 'w', long = "write-out", global = true, value_enum, default_value_t = Format::Simple)]
     write_out: Format,
-    /// Logs more.
-    #[arg(long, global = true)]
-    debug: bool,
+    #[command(flatten)]
+    log: LogArguments,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Captures until it is stopped; SIGTERM and SIGINT flush first.
     Run(Box<RunArguments>),
-    /// Takes one base now, and ends.
-    Snapshot(Box<RouteArguments>),
+    /// Takes one base now, and ends; with --agent the agent that runs there takes it.
+    Snapshot(Box<SnapshotArguments>),
+    /// Has a running agent store what it holds, without waiting for the flush interval.
+    Flush(FlushArguments),
+    /// Tells how a running agent is: what is durable, how far behind, and why it is not healthy.
+    Status(RemoteArguments),
 }
 
 /// Where from and where to.
@@ -76,6 +86,63 @@ impl RouteArguments {
             state_dir: self.state_dir.clone(),
         })
     }
+}
+
+#[derive(Debug, Args)]
+struct SnapshotArguments {
+    /// Ask the agent that runs here (its --listen-status) to take the base; then nothing else is needed.
+    #[arg(long, value_name = "URL")]
+    agent: Option<String>,
+    /// How long the running agent may take.
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    connection: ConnectionArguments,
+    /// The vault: file:///dir, s3://bucket/prefix?endpoint=…&region=…
+    #[arg(
+        long,
+        env = "REVKEEP_VAULT",
+        value_name = "URL",
+        required_unless_present = "agent"
+    )]
+    vault: Option<String>,
+    /// The cluster's name in the vault.
+    #[arg(
+        long,
+        env = "REVKEEP_CLUSTER",
+        value_name = "NAME",
+        required_unless_present = "agent"
+    )]
+    cluster: Option<String>,
+    /// Where the snapshot is spooled; must be no other agent's. A temporary directory by default.
+    #[arg(long, env = "REVKEEP_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl SnapshotArguments {
+    async fn execute(&self, json: bool) -> Result<(), AgentError> {
+        if let Some(agent) = &self.agent {
+            let mut agent = Remote::connect(agent).await?;
+            return output::base(&agent.snapshot(self.timeout).await?, json);
+        }
+        let route = Route {
+            connection: self.connection.resolve(|name| std::env::var(name).ok())?,
+            vault: self.vault.clone().unwrap_or_default(),
+            cluster: self.cluster.clone().unwrap_or_default(),
+            state_dir: self.state_dir.clone(),
+        };
+        let manifest = Box::pin(snapshot(&route)).await?;
+        output::base(&stored_base(&manifest), json)
+    }
+}
+
+#[derive(Debug, Args)]
+struct FlushArguments {
+    #[command(flatten)]
+    remote: RemoteArguments,
+    /// How long it may take until everything is acknowledged.
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +177,11 @@ struct RunArguments {
     /// How long a stop may take to store what is held; what is not stored by then is captured again by the next start.
     #[arg(long, env = "REVKEEP_GRACE", default_value = "25s", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// Where /livez, /readyz, /metrics and the gRPC service of `status`, `flush` and `snapshot --agent` are served, over plain
+    /// HTTP: HOST:PORT, or off. Without it 127.0.0.1:2389, if that is free: for this machine only. 0.0.0.0:2389 opens it to
+    /// probes and Prometheus of others; flush and snapshot are still done only for callers on this machine.
+    #[arg(long, env = "REVKEEP_LISTEN_STATUS", value_name = "HOST:PORT|off")]
+    listen_status: Option<Listen>,
 }
 
 impl RunArguments {
@@ -133,6 +205,7 @@ impl RunArguments {
             schedule: Some(self.snapshot_schedule.clone()),
             catch_up_limit: self.catch_up_limit.max(1),
             grace: self.grace,
+            listen: self.listen_status.clone().unwrap_or_default(),
         })
     }
 }
@@ -144,20 +217,15 @@ impl Arguments {
         matches!(self.write_out, Format::Json)
     }
 
+    /// Whether what goes to stderr is JSON.
+    #[must_use]
+    pub fn json_errors(&self) -> bool {
+        self.log.json(self.json())
+    }
+
     /// Logs to stderr; `RUST_LOG` decides what, if it is set.
     pub fn start_log(&self) {
-        let level = if self.debug { "debug" } else { "info" };
-        let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| format!("warn,revkeep_agent={level},revkeep_vault={level}").into());
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(false)
-            .with_writer(std::io::stderr);
-        if self.json() {
-            log.json().init();
-        } else {
-            log.init();
-        }
+        self.log.start(self.json_errors());
     }
 
     /// Does what was asked, until `stop`.
@@ -165,17 +233,22 @@ impl Arguments {
     /// # Errors
     /// [`AgentError::Interrupted`] when a one-shot command was stopped.
     pub async fn execute(&self, stop: CancellationToken) -> Result<(), AgentError> {
+        let json = self.json();
         match &self.command {
             Command::Run(arguments) => {
                 Box::pin(run(arguments.route.resolve()?, arguments.options()?, stop)).await
             }
-            Command::Snapshot(route) => {
-                let route = route.resolve()?;
-                let manifest = tokio::select! {
-                    manifest = Box::pin(snapshot(&route)) => manifest?,
-                    () = stop.cancelled() => return Err(AgentError::Interrupted),
-                };
-                output::base(&manifest, self.json())
+            Command::Snapshot(arguments) => tokio::select! {
+                taken = Box::pin(arguments.execute(json)) => taken,
+                () = stop.cancelled() => Err(AgentError::Interrupted),
+            },
+            Command::Flush(arguments) => {
+                let mut agent = arguments.remote.connect().await?;
+                output::durable(agent.flush(arguments.timeout).await?, json)
+            }
+            Command::Status(remote) => {
+                let status = remote.connect().await?.status().await?;
+                output::status(&status, json)
             }
         }
     }

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::io::Write;
 
+use chrono::Utc;
 use clap::ValueEnum;
-use revkeep_schemas::manifest::BaseManifest;
+use revkeep_schemas::agent_api::{SnapshotResponse, StatusResponse};
 use serde_json::json;
 
 use crate::AgentError;
@@ -19,30 +20,50 @@ pub enum Format {
 }
 
 /// Prints what a base holds.
-pub(super) fn base(manifest: &BaseManifest, json: bool) -> Result<(), AgentError> {
-    let hash = manifest.facts.checkpoint.map(|checkpoint| checkpoint.hash);
+pub(super) fn base(base: &SnapshotResponse, json: bool) -> Result<(), AgentError> {
     let text = if json {
         json!({
-            "revision": manifest.facts.revision,
-            "compact_revision": manifest.facts.compact_revision,
-            "rows": manifest.rows,
-            "plain_bytes": manifest.plain_bytes,
-            "stored_bytes": manifest.stored_bytes,
-            "chunks": manifest.chunks.len(),
-            "hash_kv": hash,
+            "revision": base.revision,
+            "compact_revision": base.compact_revision,
+            "rows": base.rows,
+            "plain_bytes": base.plain_bytes,
+            "stored_bytes": base.stored_bytes,
+            "chunks": base.chunks,
+            "hash_kv": base.hash_kv,
         })
         .to_string()
     } else {
         format!(
             "revision          {}\ncompact revision  {}\nrows              {}\nbytes             {}\nbytes stored      {}\nHashKV            {}",
-            manifest.facts.revision,
-            manifest.facts.compact_revision,
-            manifest.rows,
-            manifest.plain_bytes,
-            manifest.stored_bytes,
-            hash.map_or("not known".to_owned(), |hash| format!("{hash:08x}")),
+            base.revision,
+            base.compact_revision,
+            base.rows,
+            base.plain_bytes,
+            base.stored_bytes,
+            base.hash_kv
+                .map_or("not known".to_owned(), |hash| format!("{hash:08x}")),
         )
     };
+    line(&text)
+}
+
+/// Prints the revision up to which everything is durable.
+pub(super) fn durable(revision: i64, json: bool) -> Result<(), AgentError> {
+    if json {
+        return line(&json!({ "durable_revision": revision }).to_string());
+    }
+    line(&format!("durable revision  {revision}"))
+}
+
+/// Prints how a running agent is.
+pub(super) fn status(status: &StatusResponse, json: bool) -> Result<(), AgentError> {
+    if json {
+        return line(&super::status::as_json(status).to_string());
+    }
+    line(&super::status::as_text(status, Utc::now()))
+}
+
+fn line(text: &str) -> Result<(), AgentError> {
     writeln!(std::io::stdout().lock(), "{text}").map_err(AgentError::io("write to stdout"))
 }
 

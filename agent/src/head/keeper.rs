@@ -2,6 +2,7 @@
 //! with each base. It may fail: nothing depends on it. It is written by a task of its own, so that a slow store holds up
 //! neither segments nor bases.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
+use crate::status::{Kind, Monitor};
 use crate::target::Target;
 
 /// Between two heads, unless there is a new base.
@@ -40,11 +42,25 @@ impl State {
     }
 }
 
+/// How far the vault and the source are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest revision that can be brought back; `None` before there is a base.
+    pub durable: Option<Revision>,
+    /// The newest revision that the source is known to have.
+    pub source: Revision,
+}
+
 /// Told of everything that the store acknowledged. Never waits. Only a base wakes the writer: the rest can be many
 /// thousands a second, and is looked at when the next head is due.
 #[derive(Debug)]
 pub struct HeadKeeper {
     state: watch::Sender<State>,
+    /// How far the vault reaches, for those who wait for it.
+    durable: watch::Sender<Option<Revision>>,
+    /// Up to where they wait.
+    wanted: watch::Sender<Revision>,
+    monitor: Arc<Monitor>,
 }
 
 impl HeadKeeper {
@@ -58,8 +74,24 @@ impl HeadKeeper {
             ..State::default()
         };
         Self {
+            durable: watch::Sender::new(state.front.durable()),
             state: watch::Sender::new(state),
+            wanted: watch::Sender::new(Revision::ZERO),
+            monitor: Arc::default(),
         }
+    }
+
+    /// Tells this monitor of everything that it is told.
+    #[must_use]
+    pub fn telling(mut self, monitor: Arc<Monitor>) -> Self {
+        self.monitor = monitor;
+        self
+    }
+
+    /// Where others tell what failed.
+    #[must_use]
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
     }
 
     /// What writes the head; it ends with the keeper.
@@ -68,6 +100,7 @@ impl HeadKeeper {
         HeadWriter {
             target,
             state: self.state.subscribe(),
+            monitor: Arc::clone(&self.monitor),
         }
     }
 
@@ -77,9 +110,54 @@ impl HeadKeeper {
         self.state.borrow().front.durable()
     }
 
+    /// How far the vault and the source are.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let state = self.state.borrow();
+        let durable = state.front.durable();
+        Standing {
+            durable,
+            source: state.source.max(durable.unwrap_or_default()),
+        }
+    }
+
+    /// Waits until the vault reaches the revision; gives how far it reaches then.
+    pub async fn reached(&self, revision: Revision) -> Revision {
+        let mut durable = self.durable.subscribe();
+        // The sender is held by `self`, so this ends by the condition alone.
+        let _ = durable.wait_for(|durable| *durable >= Some(revision)).await;
+        self.durable().unwrap_or(revision)
+    }
+
+    fn moved(&self) {
+        let now = self.durable();
+        self.durable.send_if_modified(|durable| {
+            let further = now > *durable;
+            *durable = now.max(*durable);
+            further
+        });
+    }
+
+    /// Somebody waits for the vault to reach the revision.
+    pub fn want(&self, revision: Revision) {
+        self.wanted.send_if_modified(|wanted| {
+            let more = revision > *wanted;
+            *wanted = revision.max(*wanted);
+            more
+        });
+    }
+
+    /// Up to where somebody waits.
+    #[must_use]
+    pub fn wanted(&self) -> watch::Receiver<Revision> {
+        self.wanted.subscribe()
+    }
+
     /// A segment is in the vault.
     pub fn segment(&self, first: Revision, last: Revision) {
         self.note(|state| state.front.segment(first, last));
+        self.moved();
+        self.monitor.stored(Kind::Segment);
     }
 
     /// A base is in the vault.
@@ -90,11 +168,15 @@ impl HeadKeeper {
             state.compact = state.compact.max(compact);
             state.bases += 1;
         });
+        self.moved();
+        self.monitor.stored(Kind::Base);
     }
 
     /// A range is recorded in the vault as lost.
     pub fn lost(&self, first: Revision, last: Revision) {
         self.note(|state| state.front.lost(first, last));
+        self.moved();
+        self.monitor.gap_recorded(first, last);
     }
 
     /// The source stands at least here.
@@ -115,6 +197,7 @@ impl HeadKeeper {
 pub struct HeadWriter {
     target: Target,
     state: watch::Receiver<State>,
+    monitor: Arc<Monitor>,
 }
 
 impl HeadWriter {
@@ -148,8 +231,12 @@ impl HeadWriter {
         let Some(head) = state.head(&self.target) else {
             return false;
         };
-        if let Err(error) = self.target.cluster.put_head(&head).await {
-            tracing::warn!(%error, "the head was not written; it is a hint, and nothing is lost");
+        match self.target.cluster.put_head(&head).await {
+            Ok(()) => self.monitor.stored(Kind::Head),
+            Err(error) => {
+                tracing::warn!(%error, "the head was not written; it is a hint, and nothing is lost");
+                self.monitor.not_stored(Kind::Head, &error);
+            }
         }
         true
     }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use revkeep_schemas::segment::SealedSegment;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::seal::{ZSTD_LEVEL, seal};
 use super::{Facts, Held, QueueReceiver};
 use crate::AgentError;
 use crate::backoff::Backoff;
 use crate::head::HeadKeeper;
+use crate::status::Kind;
 use crate::target::Target;
 
 /// The longest wait between two tries.
@@ -39,6 +40,15 @@ pub struct Shipping {
 }
 
 impl Shipping {
+    /// The tasks by their names.
+    #[must_use]
+    pub fn tasks(&self) -> [(&'static str, AbortHandle); 2] {
+        [
+            ("sealing", self.sealing.abort_handle()),
+            ("uploading", self.uploading.abort_handle()),
+        ]
+    }
+
     /// Waits until everything that was queued is durable.
     pub async fn finished(self) -> Result<(), AgentError> {
         let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
@@ -84,13 +94,18 @@ async fn seal_all(
 async fn upload_all(target: Target, head: Arc<HeadKeeper>, mut incoming: mpsc::Receiver<Sealed>) {
     let mut backoff = Backoff::new(RETRY_LIMIT);
     while let Some((segment, share)) = incoming.recv().await {
-        upload(&target, &segment, &mut backoff).await;
+        upload(&target, &segment, &head, &mut backoff).await;
         drop(share);
         head.segment(segment.first, segment.last);
     }
 }
 
-async fn upload(target: &Target, segment: &SealedSegment, backoff: &mut Backoff) {
+async fn upload(
+    target: &Target,
+    segment: &SealedSegment,
+    head: &HeadKeeper,
+    backoff: &mut Backoff,
+) {
     let (first, last) = (segment.first, segment.last);
     loop {
         match target.timeline.put_segment(segment).await {
@@ -103,6 +118,7 @@ async fn upload(target: &Target, segment: &SealedSegment, backoff: &mut Backoff)
             Err(error) => {
                 let wait = backoff.step();
                 tracing::warn!(%error, %first, %last, ?wait, "segment was not stored, trying again");
+                head.monitor().not_stored(Kind::Segment, &error);
                 tokio::time::sleep(wait).await;
             }
         }

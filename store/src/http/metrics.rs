@@ -1,7 +1,7 @@
 //! `/metrics`, under etcd's names where the meaning is the same.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use revkeep_schemas::exposition::prometheus_text;
 
 use super::front::text;
 use crate::rpc::{Calls, Engine};
@@ -89,41 +90,10 @@ impl Metrics {
         if let Err(error) = encode(&mut body, &self.registry) {
             return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
         }
-        let mut response = Response::new(Body::from(as_prometheus(&body)));
+        let mut response = Response::new(Body::from(prometheus_text(&body)));
         response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
         response
     }
-}
-
-/// The older text format, which etcd speaks and scripts read: there a counter's ending is part of its name, and no line
-/// says that it is the last.
-fn as_prometheus(open_metrics: &str) -> String {
-    let mut text = String::with_capacity(open_metrics.len());
-    let mut help: Option<&str> = None;
-    for line in open_metrics.lines() {
-        if line == "# EOF" {
-            continue;
-        }
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = Some(rest);
-            continue;
-        }
-        if let Some((name, kind)) = line
-            .strip_prefix("# TYPE ")
-            .and_then(|rest| rest.split_once(' '))
-        {
-            let ending = if kind == "counter" { "_total" } else { "" };
-            if let Some((_, words)) = help.take().and_then(|help| help.split_once(' ')) {
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "# HELP {name}{ending} {words}");
-            }
-            let _ = writeln!(text, "# TYPE {name}{ending} {kind}");
-            continue;
-        }
-        text.push_str(line);
-        text.push('\n');
-    }
-    text
 }
 
 impl Collector for Checks {
@@ -408,18 +378,4 @@ fn resident_bytes() -> Option<u64> {
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_carry_their_ending_in_the_older_format() {
-        let open = "# HELP calls Calls.\n# TYPE calls counter\ncalls_total 3\n# HELP size Size.\n# TYPE size gauge\nsize 1\n# EOF\n";
-        assert_eq!(
-            as_prometheus(open),
-            "# HELP calls_total Calls.\n# TYPE calls_total counter\ncalls_total 3\n# HELP size Size.\n# TYPE size gauge\nsize 1\n"
-        );
-    }
 }

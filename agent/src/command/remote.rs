@@ -1,0 +1,134 @@
+//! What is asked of a running agent.
+
+use std::time::Duration;
+
+use clap::Args;
+use revkeep_schemas::agent_api::agent_client::AgentClient;
+use revkeep_schemas::agent_api::{
+    FlushRequest, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
+};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use crate::AgentError;
+use crate::status::{DEFAULT_ADDRESS, words};
+
+/// How long a connect and a question about the status may take.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Which agent is asked, and how long it may take.
+#[derive(Debug, Args)]
+pub(super) struct RemoteArguments {
+    /// Where the running agent serves its status (its --listen-status).
+    #[arg(long, env = "REVKEEP_AGENT", default_value = DEFAULT_ADDRESS, value_name = "URL")]
+    agent: String,
+}
+
+impl RemoteArguments {
+    pub(super) async fn connect(&self) -> Result<Remote, AgentError> {
+        Remote::connect(&self.agent).await
+    }
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub(super) struct Remote {
+    client: AgentClient<Channel>,
+    url: String,
+}
+
+impl Remote {
+    /// Connects to `URL` or `HOST:PORT`.
+    pub(super) async fn connect(agent: &str) -> Result<Self, AgentError> {
+        let url = if agent.contains("://") {
+            agent.to_owned()
+        } else {
+            format!("http://{agent}")
+        };
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|error| AgentError::Config(format!("--agent: {url}: {error}")))?;
+        let channel = endpoint.connect_timeout(ANSWERED_WITHIN).connect().await;
+        let channel = channel.map_err(|error| AgentError::AgentAway {
+            url: url.clone(),
+            reason: whole(&error),
+        })?;
+        Ok(Self {
+            client: AgentClient::new(channel),
+            url,
+        })
+    }
+
+    /// How it is.
+    pub(super) async fn status(&mut self) -> Result<StatusResponse, AgentError> {
+        let asking = self.client.status(StatusRequest {});
+        let answer = tokio::time::timeout(ANSWERED_WITHIN, asking).await;
+        let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
+        Ok(answer.map_err(refused(&self.url))?.into_inner())
+    }
+
+    /// Stores what it holds; gives the durable revision.
+    pub(super) async fn flush(&mut self, limit: Duration) -> Result<i64, AgentError> {
+        let asking = self.client.flush(FlushRequest {});
+        match tokio::time::timeout(limit, asking).await {
+            Ok(answer) => {
+                let answer = answer.map_err(refused(&self.url))?;
+                Ok(answer.into_inner().durable_revision)
+            }
+            Err(_) => Err(self.late("flush", limit).await),
+        }
+    }
+
+    /// Takes a base.
+    pub(super) async fn snapshot(
+        &mut self,
+        limit: Duration,
+    ) -> Result<SnapshotResponse, AgentError> {
+        let asking = self.client.snapshot(SnapshotRequest {});
+        match tokio::time::timeout(limit, asking).await {
+            Ok(answer) => Ok(answer.map_err(refused(&self.url))?.into_inner()),
+            Err(_) => Err(self.late("snapshot", limit).await),
+        }
+    }
+
+    /// Why it takes so long.
+    async fn late(&mut self, what: &str, limit: Duration) -> AgentError {
+        let mut reason = format!("{what}: not done within {}", words(limit));
+        if let Ok(status) = self.status().await {
+            reason = format!(
+                "{reason}; durable is {}, the source has {}",
+                status.durable_revision, status.source_revision
+            );
+            for one in status.reasons {
+                reason = format!("{reason}; {}: {}", one.code, one.message);
+            }
+        }
+        AgentError::Agent {
+            url: self.url.clone(),
+            reason,
+        }
+    }
+}
+
+fn refused(url: &str) -> impl FnOnce(Status) -> AgentError {
+    move |status| {
+        let (url, reason) = (url.to_owned(), status.message().to_owned());
+        match status.code() {
+            Code::Unimplemented => AgentError::Agent {
+                url,
+                reason: "it is no agent, or an older one".to_owned(),
+            },
+            _ => AgentError::Agent { url, reason },
+        }
+    }
+}
+
+/// An error with its causes: tonic's own says only that the transport failed.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}

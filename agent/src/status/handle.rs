@@ -1,0 +1,152 @@
+//! What every way of asking the agent asks.
+
+use std::sync::{Arc, OnceLock};
+
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::BaseManifest;
+use revkeep_vault::TimelineId;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tonic::Status;
+
+use super::report::Surroundings;
+use super::{HealthLimits, Monitor, Report};
+use crate::base::Job;
+use crate::head::HeadKeeper;
+use crate::source::Member;
+use crate::target::Target;
+
+/// What there is once the vault is open.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// The timeline that is captured.
+    timeline: TimelineId,
+    /// What is acknowledged.
+    pub(super) head: Arc<HeadKeeper>,
+    /// The member that capture is connected to.
+    pub(super) member: watch::Receiver<Option<Member>>,
+    /// The way to the base task; weak, because that task ends when nobody can ask it for a base any more.
+    jobs: mpsc::WeakSender<Job>,
+    /// Tasks that must run for as long as the agent does.
+    tasks: Vec<(&'static str, AbortHandle)>,
+}
+
+impl Live {
+    pub(crate) fn new(
+        target: &Target,
+        head: &Arc<HeadKeeper>,
+        member: watch::Receiver<Option<Member>>,
+        jobs: &mpsc::Sender<Job>,
+        tasks: Vec<(&'static str, AbortHandle)>,
+    ) -> Self {
+        Self {
+            timeline: target.timeline.id(),
+            head: Arc::clone(head),
+            member,
+            jobs: jobs.downgrade(),
+            tasks,
+        }
+    }
+}
+
+/// Answers how the agent is, and asks it for what cannot wait.
+#[derive(Debug)]
+pub struct StatusHandle {
+    cluster: String,
+    limits: HealthLimits,
+    monitor: Arc<Monitor>,
+    live: OnceLock<Live>,
+}
+
+impl StatusHandle {
+    /// Of an agent that captures into this cluster, and has only just started.
+    #[must_use]
+    pub fn new(cluster: &str, limits: HealthLimits) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            limits,
+            monitor: Arc::default(),
+            live: OnceLock::new(),
+        }
+    }
+
+    /// Where the tasks tell what happens.
+    #[must_use]
+    pub fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
+    }
+
+    /// The vault is open, and everything runs.
+    pub(crate) fn attach(&self, live: Live) {
+        // There is one run to a handle.
+        let _ = self.live.set(live);
+    }
+
+    pub(super) fn live(&self) -> Option<&Live> {
+        self.live.get()
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let live = self.live();
+        let stopping = self.monitor.read(|told| told.phase) == super::Phase::Stopping;
+        let tasks = live.map_or(&[][..], |live| &live.tasks);
+        let ended = tasks.iter().filter(|(_, task)| task.is_finished());
+        let around = Surroundings {
+            cluster: self.cluster.clone(),
+            timeline: live.map(|live| live.timeline),
+            standing: live.map(|live| live.head.standing()).unwrap_or_default(),
+            // Asked to end, they may.
+            ended: ended.map(|(name, _)| *name).filter(|_| !stopping).collect(),
+        };
+        Report::now(&self.monitor, around, &self.limits)
+    }
+
+    fn ready(&self) -> Result<&Live, Status> {
+        self.live()
+            .ok_or_else(|| Status::unavailable("the agent is starting: the vault is not open yet"))
+    }
+
+    /// Has everything stored that the source has now, or that was seen of it where it does not answer; gives the durable
+    /// revision once that is acknowledged.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` while the agent starts.
+    pub async fn flush(&self) -> Result<Revision, Status> {
+        let live = self.ready()?;
+        let member = live.member.borrow().clone();
+        if let Some(member) = member {
+            match member.current_revision().await {
+                Ok(current) => live.head.source_at(current),
+                Err(error) => {
+                    tracing::debug!(%error, "a flush takes what was seen of the source");
+                }
+            }
+        }
+        let wanted = live.head.standing().source;
+        live.head.want(wanted);
+        Ok(live.head.reached(wanted).await)
+    }
+
+    /// Takes a base now; gives it once the vault has acknowledged it.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` while the agent starts or ends, `RESOURCE_EXHAUSTED` when too many wait already, `ABORTED` when it
+    /// was not taken or not stored.
+    pub async fn snapshot(&self) -> Result<Arc<BaseManifest>, Status> {
+        let ending = || Status::unavailable("the agent is ending");
+        let jobs = self.ready()?.jobs.upgrade().ok_or_else(ending)?;
+        let (reply, answer) = oneshot::channel();
+        jobs.try_send(Job::asked(reply))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    Status::resource_exhausted("other bases wait to be taken: try again later")
+                }
+                mpsc::error::TrySendError::Closed(_) => ending(),
+            })?;
+        drop(jobs);
+        let outcome = answer.await.map_err(|_| ending())?;
+        outcome.map_err(|error| Status::aborted(format!("no base was written: {error}")))
+    }
+}

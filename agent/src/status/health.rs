@@ -1,0 +1,173 @@
+//! Why the agent is not healthy: everything that stands against a good backup. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::certificates::Usage;
+use super::{Phase, Report};
+use crate::schedule::Schedule;
+
+/// What is added to twice the flush interval before a lag counts: an upload may be tried again.
+const LAG_GRACE: Duration = Duration::from_secs(30);
+/// What a base may take beyond its time.
+const BASE_GRACE: TimeDelta = TimeDelta::minutes(10);
+/// How early a certificate's end is told.
+const CERTIFICATE_NOTICE: TimeDelta = TimeDelta::days(7);
+
+/// From where on something is wrong.
+#[derive(Clone, Debug, Default)]
+pub struct HealthLimits {
+    /// The longest time that a change waits before it is sent.
+    pub flush_interval: Duration,
+    /// When bases are due.
+    pub schedule: Option<Schedule>,
+}
+
+impl HealthLimits {
+    fn lag(&self) -> Duration {
+        self.flush_interval
+            .saturating_mul(2)
+            .saturating_add(LAG_GRACE)
+    }
+}
+
+/// Something that stands against a good backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// A constant word, for scripts.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+fn reason(code: &'static str, message: impl Into<String>) -> Reason {
+    Reason {
+        code,
+        message: message.into(),
+    }
+}
+
+/// Everything, the worst first.
+pub(super) fn reasons(report: &Report, limits: &HealthLimits, now: DateTime<Utc>) -> Vec<Reason> {
+    let mut found = Vec::new();
+    for task in &report.ended {
+        found.push(reason(
+            "task_ended",
+            format!("the {task} task has ended: restart the agent"),
+        ));
+    }
+    found.extend(capture(report));
+    if let Some(error) = &report.vault_error {
+        found.push(reason("vault_away", error.clone()));
+    }
+    found.extend(durability(report, limits));
+    found.extend(base(report, limits, now));
+    found.extend(certificates(report, now));
+    found
+}
+
+fn capture(report: &Report) -> Option<Reason> {
+    let why = || report.reason.clone();
+    match report.phase {
+        Phase::Starting => Some(reason("starting", "nothing is known of the source yet")),
+        Phase::Opening => Some(reason("starting", "the vault is not open yet")),
+        Phase::Stopping => Some(reason("stopping", "the agent was asked to end")),
+        Phase::Disconnected => Some(reason(
+            "disconnected",
+            why().unwrap_or_else(|| "the source does not answer".to_owned()),
+        )),
+        Phase::Paused => Some(reason(
+            "paused",
+            "what waits for the vault has no more room: capture relies on the source's history until it has",
+        )),
+        Phase::Snapshotting | Phase::Watching => None,
+    }
+}
+
+fn durability(report: &Report, limits: &HealthLimits) -> Vec<Reason> {
+    let mut found = Vec::new();
+    let waiting = report.gaps.found.saturating_sub(report.gaps.recorded);
+    if waiting > 0 {
+        found.push(reason(
+            "gap_waiting",
+            format!("{waiting} lost ranges wait to be recorded in the vault"),
+        ));
+    }
+    if report.lag > limits.lag() {
+        found.push(reason(
+            "lagging",
+            format!(
+                "{} revisions are not durable, the oldest for {}: durable is {}, the source has {}",
+                report.lag_revisions(),
+                words(report.lag),
+                report.durable,
+                report.source
+            ),
+        ));
+        if let Some(headroom) = report.headroom
+            && headroom < report.lag
+        {
+            found.push(reason(
+                "compaction_near",
+                format!(
+                    "the source is expected to compact what is not durable in {}",
+                    words(headroom)
+                ),
+            ));
+        }
+    }
+    found
+}
+
+fn base(report: &Report, limits: &HealthLimits, now: DateTime<Utc>) -> Option<Reason> {
+    let error = report.base_error.as_deref();
+    let Some(last) = report.last_base else {
+        let why = error.unwrap_or("none was stored yet");
+        let known = report.timeline.is_some();
+        return known.then(|| reason("no_base", format!("there is no base: {why}")));
+    };
+    if let Some(error) = error {
+        return Some(reason("base_failed", error));
+    }
+    let taken = DateTime::from_timestamp_millis(last.taken_unix_ms)?;
+    let schedule = limits.schedule.as_ref()?;
+    // One may be late; when the next is due as well, something is wrong.
+    let due = schedule.next_after(taken)?;
+    let missed = schedule.next_after(due)?;
+    (now > missed + BASE_GRACE).then(|| {
+        reason(
+            "base_overdue",
+            format!("the newest base is of {taken:?}, and one was due at {due:?}"),
+        )
+    })
+}
+
+fn certificates(report: &Report, now: DateTime<Utc>) -> Vec<Reason> {
+    let near = (now + CERTIFICATE_NOTICE).timestamp_millis();
+    let ending = report.certificates.iter().filter(|one| one.unix_ms < near);
+    ending
+        .map(|one| {
+            let when = DateTime::from_timestamp_millis(one.unix_ms).unwrap_or_default();
+            let whose = match one.usage {
+                Usage::Client => "the client's certificate",
+                Usage::Authority => "the authority's certificate",
+            };
+            reason(
+                "certificate_expires",
+                format!(
+                    "{whose} in {} expires at {when:?}: renew it",
+                    one.file.display()
+                ),
+            )
+        })
+        .collect()
+}
+
+/// Whole seconds, as in `2m 5s`.
+pub(crate) fn words(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
+#[cfg(test)]
+mod tests;

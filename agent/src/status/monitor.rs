@@ -1,0 +1,239 @@
+//! Where the agent's tasks tell what happened; each change of state becomes one line of the log.
+//!
+//! Nothing here says what is durable: that is the [`HeadKeeper`](crate::head::HeadKeeper)'s alone, which passes on what the
+//! object store acknowledged.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::Utc;
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::BaseFacts;
+use tokio::time::Instant;
+
+use super::certificates::Expiry;
+use super::headroom::Compactions;
+use super::times::SourceTimes;
+use super::{Kind, Phase, Tally};
+use crate::base::Taken;
+
+/// A snapshot that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSnapshot {
+    /// Its revision.
+    pub revision: Revision,
+    /// The size of the database file.
+    pub bytes: u64,
+    /// How long the member had to send, in milliseconds.
+    pub duration_ms: i64,
+}
+
+/// The newest base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastBase {
+    /// Its revision.
+    pub revision: Revision,
+    /// The source's compact revision in it.
+    pub compact_revision: Revision,
+    /// When its snapshot was complete, in milliseconds since 1970.
+    pub taken_unix_ms: i64,
+}
+
+impl From<&BaseFacts> for LastBase {
+    fn from(facts: &BaseFacts) -> Self {
+        Self {
+            revision: facts.revision,
+            compact_revision: facts.compact_revision,
+            taken_unix_ms: facts.finished_unix_ms,
+        }
+    }
+}
+
+/// Lost ranges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GapCount {
+    /// Told by capture.
+    pub found: u64,
+    /// Recorded in the vault.
+    pub recorded: u64,
+    /// The revisions in those that are recorded.
+    pub revisions: u64,
+}
+
+/// Everything that was told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    pub(super) phase: Phase,
+    pub(super) phase_since_unix_ms: i64,
+    /// Why capture is where it is, if that is an error.
+    pub(super) reason: Option<String>,
+    /// What the source's last answer to the poll was, if that is an error.
+    pub(super) source_error: Option<String>,
+    /// The object store's last answer, if that is an error.
+    pub(super) vault_error: Option<String>,
+    /// Why the last base came to nothing.
+    pub(super) base_error: Option<String>,
+    pub(super) tally: Tally,
+    pub(super) gaps: GapCount,
+    pub(super) last_base: Option<LastBase>,
+    pub(super) last_snapshot: Option<LastSnapshot>,
+    pub(super) snapshots: u64,
+    pub(super) times: SourceTimes,
+    pub(super) compactions: Compactions,
+    pub(super) certificates: Vec<Expiry>,
+}
+
+/// Told by every task of what it does. Never waits for anything but another teller.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    told: Mutex<Told>,
+}
+
+impl Monitor {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // Every change is whole before anything could panic.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what was told. The reader must be quick: the tellers wait for it.
+    pub(super) fn read<T>(&self, reader: impl FnOnce(&Told) -> T) -> T {
+        reader(&self.told())
+    }
+
+    /// Capture does something else now; `reason` says why, where it did not mean to.
+    pub fn enter(&self, phase: Phase, reason: Option<&dyn std::fmt::Display>) {
+        let reason = reason.map(ToString::to_string);
+        let mut told = self.told();
+        let from = told.phase;
+        told.reason.clone_from(&reason);
+        // What is being stopped ends its watch last.
+        if from == phase || from == Phase::Stopping {
+            return;
+        }
+        told.phase = phase;
+        told.phase_since_unix_ms = Utc::now().timestamp_millis();
+        drop(told);
+        let (from, to) = (from.word(), phase.word());
+        if let Some(reason) = reason {
+            tracing::warn!(from, to, reason, "capture changed its state");
+        } else {
+            tracing::info!(from, to, "capture changed its state");
+        }
+    }
+
+    /// The object store acknowledged an object.
+    pub fn stored(&self, kind: Kind) {
+        let mut told = self.told();
+        told.tally.change(kind, |count| count.stored += 1);
+        let was_away = told.vault_error.take().is_some();
+        drop(told);
+        if was_away {
+            tracing::info!(kind = kind.word(), "the vault answers again");
+        }
+    }
+
+    /// The object store did not take an object; it is tried again.
+    pub fn not_stored(&self, kind: Kind, error: &dyn std::fmt::Display) {
+        let mut told = self.told();
+        told.tally.change(kind, |count| count.failed += 1);
+        drop(told);
+        self.vault_failed(error);
+    }
+
+    /// The object store failed at something else.
+    pub(crate) fn vault_failed(&self, error: &dyn std::fmt::Display) {
+        let error = error.to_string();
+        let was_there = self.told().vault_error.replace(error.clone()).is_none();
+        if was_there {
+            tracing::warn!(error, "the vault does not answer as it should");
+        }
+    }
+
+    /// The vault is open, with this base as its newest.
+    pub(crate) fn opened(&self, base: Option<LastBase>) {
+        let mut told = self.told();
+        told.last_base = base;
+        if let Some(base) = base {
+            told.compactions.known(base.compact_revision);
+        }
+        let was_away = told.vault_error.take().is_some();
+        drop(told);
+        if was_away {
+            tracing::info!("the vault answers again");
+        }
+    }
+
+    /// A snapshot is on the local disk.
+    pub fn snapshot(&self, taken: &Taken) {
+        let mut told = self.told();
+        told.snapshots += 1;
+        told.last_snapshot = Some(LastSnapshot {
+            revision: taken.position.revision,
+            bytes: taken.spooled.bytes,
+            duration_ms: taken.finished_unix_ms - taken.started_unix_ms,
+        });
+    }
+
+    /// A base is in the vault.
+    pub fn base(&self, base: LastBase) {
+        let mut told = self.told();
+        told.base_error = None;
+        told.compactions.known(base.compact_revision);
+        if told
+            .last_base
+            .is_none_or(|last| last.revision <= base.revision)
+        {
+            told.last_base = Some(base);
+        }
+    }
+
+    /// A base came to nothing.
+    pub fn no_base(&self, error: &crate::AgentError) {
+        self.told().base_error = Some(error.to_string());
+        if let crate::AgentError::Vault(error) = error {
+            self.not_stored(Kind::Base, error);
+        } else {
+            self.told()
+                .tally
+                .change(Kind::Base, |count| count.failed += 1);
+        }
+    }
+
+    /// Revisions are lost, and wait to be recorded.
+    pub fn gap_found(&self) {
+        self.told().gaps.found += 1;
+    }
+
+    /// They are recorded.
+    pub fn gap_recorded(&self, first: Revision, last: Revision) {
+        let mut told = self.told();
+        told.gaps.recorded += 1;
+        let revisions = last.next().0.saturating_sub(first.0);
+        told.gaps.revisions += u64::try_from(revisions).unwrap_or(0);
+        drop(told);
+        self.stored(Kind::Gap);
+    }
+
+    /// The source stands at least here.
+    pub(super) fn source_at(&self, revision: Revision, now: Instant) {
+        self.told().times.saw(revision, now);
+    }
+
+    /// The source is compacted here.
+    pub(super) fn compacted(&self, compact: Revision, now: Instant) {
+        let mut told = self.told();
+        let Told {
+            compactions, times, ..
+        } = &mut *told;
+        compactions.saw(compact, times, now);
+    }
+
+    /// Whether the source answered the poll.
+    pub(super) fn source_answered(&self, error: Option<String>) {
+        self.told().source_error = error;
+    }
+
+    /// When certificates expire.
+    pub(super) fn certificates(&self, certificates: Vec<Expiry>) {
+        self.told().certificates = certificates;
+    }
+}

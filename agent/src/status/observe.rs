@@ -1,0 +1,146 @@
+//! Looks from time to time at what nobody tells: where the source stands, its compactions, when certificates expire, and
+//! whether the agent is healthy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::certificates;
+use super::handle::StatusHandle;
+use super::server::Serving;
+use crate::source::{Member, Tls};
+
+/// Between two looks at the source: a count of one key, and one read at an old revision.
+const POLL: Duration = Duration::from_secs(5);
+/// Between two looks at files.
+const FILES: Duration = Duration::from_secs(60);
+/// Between two looks at the agent itself.
+const JUDGE: Duration = Duration::from_secs(1);
+/// How fine the times of revisions are kept.
+const GRAIN: Duration = Duration::from_millis(100);
+
+/// Observes until `done`.
+pub(super) async fn observe(
+    status: Arc<StatusHandle>,
+    tls: Tls,
+    serving: Option<Serving>,
+    done: CancellationToken,
+) {
+    let all = async {
+        tokio::join!(
+            stamp(&status),
+            poll(&status),
+            read_certificates(&status, &tls),
+            judge(&status, serving)
+        )
+    };
+    tokio::select! {
+        () = done.cancelled() => {}
+        _ = all => {}
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Notes when the source was first seen at a revision.
+async fn stamp(status: &StatusHandle) {
+    let mut ticks = every(GRAIN);
+    loop {
+        ticks.tick().await;
+        if let Some(live) = status.live() {
+            let source = live.head.standing().source;
+            status.monitor().source_at(source, Instant::now());
+        }
+    }
+}
+
+/// Asks the source. The member that capture was connected to last is asked even when capture has let go of it.
+async fn poll(status: &StatusHandle) {
+    let mut ticks = every(POLL);
+    let mut known: Option<Member> = None;
+    loop {
+        ticks.tick().await;
+        let Some(live) = status.live() else { continue };
+        if let Some(member) = live.member.borrow().clone() {
+            known = Some(member);
+        }
+        let Some(member) = &known else { continue };
+        let monitor = status.monitor();
+        match member.current_revision().await {
+            Ok(current) => {
+                live.head.source_at(current);
+                monitor.source_answered(None);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the source did not say where it stands");
+                monitor.source_answered(Some(error.to_string()));
+                continue;
+            }
+        }
+        let compact = monitor.read(|told| told.compactions.compact());
+        match member.compacted_above(compact).await {
+            Ok(found) => {
+                let compact = found.map_or(compact, |(_, compact)| compact);
+                monitor.compacted(compact, Instant::now());
+            }
+            Err(error) => tracing::debug!(%error, "the source did not say where it is compacted"),
+        }
+    }
+}
+
+async fn read_certificates(status: &StatusHandle, tls: &Tls) {
+    let mut ticks = every(FILES);
+    loop {
+        ticks.tick().await;
+        let found = certificates::read(tls).await;
+        status.monitor().certificates(found);
+    }
+}
+
+/// Logs when the agent becomes healthy or unhealthy, or is so for another reason; tells those who ask by gRPC whether it
+/// is ready.
+async fn judge(status: &StatusHandle, serving: Option<Serving>) {
+    let mut ticks = every(JUDGE);
+    let mut before: Option<Vec<&'static str>> = None;
+    loop {
+        ticks.tick().await;
+        let report = status.report();
+        if let Some(serving) = &serving {
+            serving.ready(report.is_ready()).await;
+        }
+        let codes: Vec<_> = report.reasons.iter().map(|reason| reason.code).collect();
+        if before.as_ref() == Some(&codes) {
+            continue;
+        }
+        let healthy = codes.is_empty();
+        let (durable_revision, lag_revisions) = (report.durable.0, report.lag_revisions());
+        if healthy {
+            tracing::info!(
+                healthy,
+                durable_revision,
+                lag_revisions,
+                "the agent's health changed"
+            );
+        } else {
+            let reasons = report.reasons.iter();
+            let reasons: Vec<_> = reasons
+                .map(|reason| format!("{}: {}", reason.code, reason.message))
+                .collect();
+            let reasons = reasons.join("; ");
+            tracing::warn!(
+                healthy,
+                reasons,
+                durable_revision,
+                lag_revisions,
+                "the agent's health changed"
+            );
+        }
+        before = Some(codes);
+    }
+}
