@@ -5,13 +5,19 @@
 
 mod simulation;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use revkeep_schemas::etcd_api::etcdserverpb::{LeaseTimeToLiveRequest, LeaseTimeToLiveResponse};
 use revkeep_store::{
-    StoreError,
-    raft::{Role, StopReason},
+    Result, StoreError,
+    raft::{Lead, LeaderDuties, Role, StopReason},
 };
 use simulation::Stage;
+use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -195,4 +201,121 @@ fn a_failed_sync_stops_the_member_and_only_it() {
         handle.propose(command, "", 0).await
     });
     assert!(matches!(refused, Err(StoreError::RequestTooLarge)));
+}
+
+#[test]
+fn a_dead_leader_is_missed_for_no_longer_than_in_etcd() {
+    let mut total = Duration::ZERO;
+    let runs: u32 = 10;
+    for seed in 0..runs {
+        let mut stage = Stage::new(100 + u64::from(seed), 3, 0);
+        let leader = stage.await_leader(&[0, 1, 2]);
+        stage.write(leader, "before").unwrap();
+        stage.run_for(SECOND * 3 + Duration::from_millis(70 * u64::from(seed)));
+        stage.kill(leader);
+        let before = stage.elapsed();
+        stage.await_leader(&others(leader));
+        total += stage.elapsed().saturating_sub(before);
+    }
+    // The first of two followers stands 1.33 elections' times after it last heard of the leader, on average; but two may
+    // stand at once, and have to begin anew.
+    let mean = total / runs;
+    assert!(mean < Duration::from_millis(1_700), "on average {mean:?}");
+}
+
+#[test]
+fn a_hand_over_that_nobody_waits_for_leaves_a_leader_that_takes_commands() {
+    let mut stage = Stage::new(11, 3, 0);
+    let leader = stage.await_leader(&[0, 1, 2]);
+    stage.write(leader, "before").unwrap();
+    stage.run_for(SECOND);
+    let gone = others(leader)[0];
+    let to = stage.id(gone);
+    stage.isolate(gone);
+    let gave_up = stage.on(leader, move |handle, _| async move {
+        let asked = handle.transfer_leader(to);
+        timeout(Duration::from_millis(100), asked).await.is_err()
+    });
+    assert!(gave_up);
+    stage.write(leader, "after").unwrap();
+}
+
+#[test]
+fn commands_behind_one_whose_client_has_gone_are_taken() {
+    let mut stage = Stage::new(12, 3, 0);
+    let leader = stage.await_leader(&[0, 1, 2]);
+    let large = simulation::Journal::command("a client that goes", 1_200_000);
+    let small = simulation::Journal::command("a client that stays", 10);
+    let taken = stage.on(leader, |handle, _| async move {
+        let mut gone = Box::pin(handle.propose(large, "", 0));
+        assert!(futures::poll!(gone.as_mut()).is_pending());
+        drop(gone);
+        timeout(SECOND, handle.propose(small, "", 0)).await
+    });
+    taken.unwrap().unwrap();
+    assert_eq!(stage.rows(leader), ["a client that stays"]);
+}
+
+#[test]
+fn nothing_is_kept_of_a_client_that_has_gone() {
+    let mut stage = Stage::new(13, 3, 0);
+    let leader = stage.await_leader(&[0, 1, 2]);
+    let alone = others(leader)[0];
+    stage.isolate(alone);
+    stage.run_for(SECOND * 2);
+    let command = simulation::Journal::command("goes", 10);
+    let (while_there, after) = stage.on(alone, |handle, _| async move {
+        let asked = handle.propose(command, "", 0);
+        let there = async {
+            sleep(Duration::from_millis(100)).await;
+            handle.status().pending
+        };
+        let there = tokio::select! {
+            _ = asked => unreachable!("there is no leader"),
+            there = there => there,
+        };
+        (there, handle.status().pending)
+    });
+    assert_eq!((while_there, after), (1, 0));
+}
+
+/// Keeps what a member is told about itself.
+#[derive(Default)]
+struct Told(OnceLock<Arc<dyn Lead>>);
+
+#[async_trait]
+impl LeaderDuties for Told {
+    fn set_lead(&self, lead: Arc<dyn Lead>) {
+        let _ = self.0.set(lead);
+    }
+
+    async fn renew_lease(&self, _: i64) -> Result<i64> {
+        Err(StoreError::NotPrimary)
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        _: LeaseTimeToLiveRequest,
+    ) -> Result<LeaseTimeToLiveResponse> {
+        Err(StoreError::NotPrimary)
+    }
+}
+
+#[test]
+fn a_leader_that_is_cut_off_is_not_certain_to_lead_from_that_moment_on() {
+    let mut stage = Stage::new(14, 3, 0);
+    let leader = stage.await_leader(&[0, 1, 2]);
+    let follower = others(leader)[0];
+    let is_certain = |stage: &mut Stage, index: usize| {
+        stage.on(index, |handle, _| async move {
+            let told = Arc::new(Told::default());
+            handle.set_duties(Arc::clone(&told) as _);
+            let lead = told.0.get().cloned();
+            (handle.status().role, lead.unwrap().is_certain().await)
+        })
+    };
+    assert_eq!(is_certain(&mut stage, leader), (Role::Leader, true));
+    assert_eq!(is_certain(&mut stage, follower), (Role::Follower, false));
+    stage.isolate(leader);
+    assert_eq!(is_certain(&mut stage, leader), (Role::Leader, false));
 }

@@ -33,6 +33,8 @@ fn a_member_that_lags_too_far_gets_the_whole_state() {
     fill(&mut stage, leader, 700);
     stage.run_for(Duration::from_secs(5));
     assert_eq!(stage.world.seats[away].journal.installs(), 0);
+    let made = stage.world.seats[leader].journal.snapshots();
+    assert_eq!(made, 0, "files for a member that is down");
     stage.start(away);
     stage.run_until("it is equal", |stage| {
         stage.rows(away) == stage.rows(leader)

@@ -18,6 +18,7 @@ use super::deadlines::{Deadlines, after};
 use super::{Lease, LeaseTable};
 use crate::apply::Propose;
 use crate::error::{Result, StoreError};
+use crate::raft::Lead;
 
 /// The most leases ended a second (etcd, `server/lease/lessor.go`).
 const REVOKES_A_SECOND: usize = 1_000;
@@ -79,6 +80,7 @@ pub struct Lessor {
     /// A lease is gone, or this member leads no longer.
     endings: watch::Sender<u64>,
     proposer: OnceLock<Arc<dyn Propose>>,
+    pub(super) lead: OnceLock<Arc<dyn Lead>>,
 }
 
 impl std::fmt::Debug for Lessor {
@@ -100,6 +102,7 @@ impl Lessor {
             wake: Notify::new(),
             endings: watch::Sender::new(0),
             proposer: OnceLock::new(),
+            lead: OnceLock::new(),
         }
     }
 
@@ -129,6 +132,8 @@ impl Lessor {
 
     /// This member leads now. Every lease gets its time anew.
     pub fn promote(&self) {
+        // Held from before the leases are listed: one that is granted or ends meanwhile waits for the list to be in force.
+        let mut primary = self.primary.lock();
         let now = Instant::now();
         let start = now + self.options.extend;
         let mut leases = self.table.all();
@@ -147,7 +152,7 @@ impl Lessor {
             deadlines.set(lease.id, end);
             self.schedule_checkpoint(&mut deadlines, lease.id, end, now);
         }
-        *self.primary.lock() = Some(deadlines);
+        *primary = Some(deadlines);
         self.wake.notify_one();
     }
 
@@ -273,7 +278,7 @@ impl Lessor {
                 continue;
             }
             let full = ended.len() >= REVOKES_A_SECOND / 2;
-            revoke(&**proposer, ended).await;
+            self.revoke(&**proposer, ended).await;
             if !checkpoints.is_empty() {
                 let request = LeaseCheckpointRequest { checkpoints };
                 if let Err(error) = proposer.propose(Command::LeaseCheckpoint(request)).await {
@@ -300,6 +305,47 @@ impl Lessor {
             (remaining_ttl < lease.ttl_s).then_some(LeaseCheckpoint { id, remaining_ttl })
         });
         (ended, checkpoints.collect())
+    }
+
+    /// Ends leases whose time is over. Commands of a member that was leader until now go to the next one, which has given
+    /// every lease its time anew: so nothing is ended by who is not sure to lead (etcd, `server/etcdserver/server.go`,
+    /// `revokeExpiredLeases`), and nothing any more once this member was told that it does not.
+    async fn revoke(&self, proposer: &dyn Propose, ended: Vec<i64>) {
+        if let (false, Some(lead)) = (ended.is_empty(), self.lead.get())
+            && !lead.is_certain().await
+        {
+            tracing::info!(
+                leases = ended.len(),
+                "leases have expired, but this member is not sure to lead"
+            );
+            return;
+        }
+        let mut under_way = FuturesUnordered::new();
+        for id in ended {
+            if under_way.len() >= REVOKES_AT_ONCE {
+                under_way.next().await;
+            }
+            if !self.has_ended(id) {
+                continue;
+            }
+            under_way.push(async move {
+                let command = Command::LeaseRevoke(LeaseRevokeRequest { id });
+                match proposer.propose(command).await {
+                    Ok(_) | Err(StoreError::LeaseNotFound) => {}
+                    Err(error) => {
+                        tracing::warn!(lease = id, %error, "cannot revoke an expired lease");
+                    }
+                }
+            });
+        }
+        while under_way.next().await.is_some() {}
+    }
+
+    /// Whether a lease's time is over, as far as this member keeps it.
+    fn has_ended(&self, id: i64) -> bool {
+        let primary = self.primary.lock();
+        let end = primary.as_ref().and_then(|deadlines| deadlines.end_of(id));
+        end.is_some_and(|end| end <= Instant::now())
     }
 
     fn schedule_checkpoint(&self, deadlines: &mut Deadlines, id: i64, end: Instant, now: Instant) {
@@ -334,21 +380,4 @@ fn left_to(lease: &Lease) -> i64 {
     } else {
         lease.ttl_s
     }
-}
-
-async fn revoke(proposer: &dyn Propose, ended: Vec<i64>) {
-    let mut under_way = FuturesUnordered::new();
-    for id in ended {
-        if under_way.len() >= REVOKES_AT_ONCE {
-            under_way.next().await;
-        }
-        under_way.push(async move {
-            let command = Command::LeaseRevoke(LeaseRevokeRequest { id });
-            match proposer.propose(command).await {
-                Ok(_) | Err(StoreError::LeaseNotFound) => {}
-                Err(error) => tracing::warn!(lease = id, %error, "cannot revoke an expired lease"),
-            }
-        });
-    }
-    while under_way.next().await.is_some() {}
 }

@@ -1,7 +1,9 @@
 //! Leases on two members under random leaders and random failures, in time that does not really pass.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +20,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use super::{Lease, LeaseTable, Lessor, LessorOptions};
 use crate::apply::{Propose, Response};
 use crate::error::{Result, StoreError};
+use crate::raft::{Lead, LeaderDuties as _};
 
 const EXTEND: Duration = Duration::from_secs(1);
 
@@ -387,4 +390,110 @@ async fn granting_and_revoking_leaves_nothing_behind() {
     }
     assert!(cluster.members[0].is_idle());
     advance(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leads_no_longer_ends_no_further_lease() {
+    let (cluster, _tasks) = Cluster::new(None);
+    cluster.lead(Some(0));
+    for id in 1..=100 {
+        cluster.grant(id, 10);
+    }
+    // The first are ended, a few at a time; the next leader gives all others their time again.
+    sleep(Duration::from_millis(10_008)).await;
+    let before = cluster.ended.lock().len();
+    assert!((1..50).contains(&before), "{before}");
+    cluster.lead(Some(1));
+    sleep(Duration::from_secs(5)).await;
+    let after = cluster.ended.lock().len();
+    assert!(after <= before + 16, "{after} after {before}");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(cluster.ended.lock().len(), 100);
+}
+
+/// Whether the member leads for certain.
+struct Certainty(AtomicBool);
+
+#[async_trait]
+impl Lead for Certainty {
+    async fn is_certain(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_sure_to_lead_ends_no_lease() {
+    let (cluster, _tasks) = Cluster::new(None);
+    let lead = Arc::new(Certainty(AtomicBool::new(false)));
+    cluster.members[0].set_lead(Arc::clone(&lead) as _);
+    cluster.lead(Some(0));
+    cluster.grant(7, 10);
+    sleep(Duration::from_secs(20)).await;
+    assert!(cluster.ended.lock().is_empty());
+    lead.0.store(true, Ordering::SeqCst);
+    sleep(Duration::from_secs(4)).await;
+    assert!(cluster.ended.lock().contains_key(&7));
+}
+
+/// A table whose log goes on while its leases are listed: one more is granted, and one ends.
+#[derive(Default)]
+struct Busy {
+    table: Table,
+    lessor: OnceLock<Weak<Lessor>>,
+    log: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl LeaseTable for Busy {
+    fn get(&self, id: i64) -> Option<Lease> {
+        self.table.get(id)
+    }
+
+    fn all(&self) -> Vec<Lease> {
+        let listed = self.table.all();
+        let lessor = self.lessor.get().and_then(Weak::upgrade).unwrap();
+        let granted = Lease {
+            id: 7,
+            ttl_s: 10,
+            remaining_ttl_s: 0,
+        };
+        let mut leases = self.table.0.lock();
+        leases.insert(7, granted);
+        leases.remove(&6);
+        drop(leases);
+        *self.log.lock() = Some(thread::spawn(move || {
+            lessor.granted(granted);
+            lessor.revoked(6);
+        }));
+        thread::sleep(Duration::from_millis(100));
+        listed
+    }
+
+    fn keys(&self, id: i64) -> Vec<Bytes> {
+        self.table.keys(id)
+    }
+}
+
+#[test]
+fn a_new_leader_knows_the_leases_that_come_and_go_while_it_begins() {
+    let busy = Arc::new(Busy::default());
+    let ended = Lease {
+        id: 6,
+        ttl_s: 10,
+        remaining_ttl_s: 0,
+    };
+    busy.table.0.lock().insert(6, ended);
+    let lessor = Arc::new(Lessor::new(
+        Arc::clone(&busy) as _,
+        LessorOptions::new(EXTEND),
+    ));
+    busy.lessor.set(Arc::downgrade(&lessor)).unwrap();
+    lessor.promote();
+    busy.log.lock().take().unwrap().join().unwrap();
+    let request = LeaseTimeToLiveRequest { id: 7, keys: false };
+    assert_eq!(lessor.time_to_live(request).unwrap().granted_ttl, 10);
+    lessor.revoked(7);
+    assert!(
+        lessor.is_idle(),
+        "the lease that ended is not looked at again"
+    );
 }

@@ -32,7 +32,7 @@ fn holds(moment: &Moment<'_>, compare: &Compare) -> Result<bool> {
         CompareTarget::Version | CompareTarget::Create | CompareTarget::Mod
     );
     if in_index && known(compare) {
-        return Ok(holds_in_index(moment, compare, span));
+        return holds_in_index(moment, compare, span);
     }
     let (changes, _) = moment.changes(span, moment.current, 0);
     if changes.is_empty() {
@@ -52,27 +52,38 @@ fn known(compare: &Compare) -> bool {
     CompareTarget::try_from(compare.target).is_ok()
 }
 
-/// The index knows created, modified and version of the newest rows: no row is read.
-fn holds_in_index(moment: &Moment<'_>, compare: &Compare, span: Span<'_>) -> bool {
+/// The index knows created, modified and version of the newest rows: only of keys that were changed after the moment a row
+/// is read.
+fn holds_in_index(moment: &Moment<'_>, compare: &Compare, span: Span<'_>) -> Result<bool> {
     let (mut any, mut all) = (false, true);
+    let mut changed_since = Vec::new();
     moment.visit(span, |_, history| {
+        let mod_revision = history.newest().main;
+        if mod_revision > moment.current {
+            changed_since.extend(history.at(moment.current));
+            return;
+        }
         let Some((create_revision, version)) = history.live() else {
             return;
         };
         any = true;
         let kv = KeyValue {
             create_revision,
-            mod_revision: history.newest().main,
+            mod_revision,
             version,
             ..KeyValue::default()
         };
         all &= holds_for(compare, &kv);
     });
-    if any {
+    for change in changed_since {
+        any = true;
+        all = all && holds_for(compare, &moment.row(change)?);
+    }
+    Ok(if any {
         all
     } else {
         holds_for(compare, &KeyValue::default())
-    }
+    })
 }
 
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {

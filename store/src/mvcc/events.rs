@@ -41,10 +41,11 @@ impl Mvcc {
         limit_bytes: usize,
     ) -> Result<EventPage> {
         let _installing = self.installing.read();
-        // First the view, then the check: rows are removed only after the compact revision has moved.
+        // First the revision, then the view: a revision is the current one once its rows are there. Then the check: rows
+        // are removed only after the compact revision has moved.
+        let current = self.revisions.current();
         let view = self.backend.latest();
-        let (current, compact) = self.revisions.both();
-        if from < compact {
+        if from < self.revisions.compact() {
             return Err(StoreError::Compacted);
         }
         let first = RowKey {

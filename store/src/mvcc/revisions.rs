@@ -67,6 +67,12 @@ impl Revisions {
         self.state.lock().current = current;
     }
 
+    /// Keeps everybody from asking or telling the current revision; it is what is lent.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> parking_lot::MappedMutexGuard<'_, i64> {
+        parking_lot::MutexGuard::map(self.state.lock(), |state| &mut state.current)
+    }
+
     /// Starts anew, with a state that came from elsewhere.
     pub(super) fn reset(&self, current: i64, compact: i64) {
         let mut state = self.state.lock();

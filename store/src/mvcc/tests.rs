@@ -3,11 +3,16 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
-use revkeep_schemas::etcd_api::etcdserverpb::{
-    DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op::Request,
+use revkeep_schemas::{
+    etcd_api::etcdserverpb::{
+        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+        compare::{CompareTarget, TargetUnion},
+        request_op::Request,
+    },
+    kv::KeyValue,
 };
 
-use super::{Mvcc, MvccOptions};
+use super::{Mvcc, MvccOptions, index::Change, write::Write};
 use crate::{
     backend::{Backend, BackendOptions, MemoryDisk, Position},
     error::StoreError,
@@ -145,6 +150,63 @@ fn readers_beside_the_writer_never_see_a_part_of_a_transaction() {
         }
     });
     store.stop();
+}
+
+#[test]
+fn a_condition_of_a_reader_does_not_see_what_is_being_written() {
+    let store = store();
+    store.put(&put("k", "1")).unwrap();
+    let mut write = Write::begin(&store);
+    write.put(b"k", b"2", 0).unwrap();
+    write.put(b"new", b"2", 0).unwrap();
+    let condition = |key: &'static [u8], target, target_union| Compare {
+        key: Bytes::from_static(key),
+        target: i32::from(target),
+        target_union: Some(target_union),
+        ..Compare::default()
+    };
+    let mut reads = txn([Request::RequestRange(all(0))]);
+    reads.compare = vec![
+        condition(b"k", CompareTarget::Version, TargetUnion::Version(1)),
+        condition(b"k", CompareTarget::Create, TargetUnion::CreateRevision(2)),
+        condition(b"k", CompareTarget::Mod, TargetUnion::ModRevision(2)),
+        condition(b"new", CompareTarget::Version, TargetUnion::Version(0)),
+    ];
+    assert!(store.txn_read(&reads).unwrap().succeeded);
+    write.commit().unwrap();
+    assert!(!store.txn_read(&reads).unwrap().succeeded);
+}
+
+/// Who reads on behind a page would never see what the page has passed over.
+#[test]
+fn a_page_of_the_history_has_all_revisions_up_to_its_end() {
+    let store = store();
+    let row = KeyValue {
+        key: b"a",
+        create_revision: 2,
+        mod_revision: 2,
+        version: 1,
+        value: b"1",
+        lease: 0,
+    };
+    let change = Change {
+        main: 2,
+        sub: 0,
+        tombstone: false,
+    };
+    thread::scope(|scope| {
+        let mut current = store.revisions.hold();
+        let reader = scope.spawn(|| store.events(1, 10, usize::MAX).unwrap());
+        // The reader comes to where it asks for the current revision; meanwhile a transaction is written.
+        thread::sleep(Duration::from_millis(100));
+        let row = (change.row_key(), Bytes::from(row.encode()));
+        store.backend().append_rows([row]).unwrap();
+        *current = 2;
+        drop(current);
+        let page = reader.join().unwrap();
+        let revisions: Vec<i64> = page.revisions.iter().map(|of| of.revision).collect();
+        assert_eq!((revisions, page.next), (vec![2], 3));
+    });
 }
 
 #[tokio::test]

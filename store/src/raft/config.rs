@@ -9,7 +9,8 @@ pub struct RaftConfig {
     pub cluster_id: u64,
     /// This member's id.
     pub member_id: u64,
-    /// How often a leader says that it lives (etcd's `--heartbeat-interval`).
+    /// How often a leader says that it lives (etcd's `--heartbeat-interval`); in fact no more than four times in an
+    /// election's time, because the same setting of the library limits a follower's sync.
     pub heartbeat: Duration,
     /// How long a follower waits for the leader before it stands for election (etcd's `--election-timeout`).
     pub election: Duration,

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Contact {
     heard: Mutex<Option<Heard>>,
+    /// When this member last had a reason to wait with standing for election itself.
+    calmed: Mutex<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +26,14 @@ impl Contact {
     pub(super) fn new() -> Self {
         Self {
             heard: Mutex::new(None),
+            calmed: Mutex::new(Instant::now()),
         }
     }
 
     /// The leader has spoken.
     pub(super) fn hear(&self, leader: u64) {
         let now = Instant::now();
+        *self.calmed.lock() = now;
         let mut heard = self.heard.lock();
         match &mut *heard {
             Some(heard) if heard.leader == leader => heard.last = now,
@@ -41,6 +45,16 @@ impl Contact {
                 });
             }
         }
+    }
+
+    /// There is a leader, or somebody who may become one: this member leads, has given its vote, or stands itself.
+    pub(super) fn calm(&self) {
+        *self.calmed.lock() = Instant::now();
+    }
+
+    /// The last reason to wait: who has had none for long enough stands for election.
+    pub(super) fn calmed(&self) -> Instant {
+        *self.calmed.lock()
     }
 
     /// The leader has asked for another, or was found to be none.

@@ -2,9 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
+use async_trait::async_trait;
 use bytes::BytesMut;
 use prost::Message as _;
 use revkeep_schemas::{
@@ -20,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    LeaderDuties, Leadership, PeerMember, PeerService, RaftStatus, StopReason,
+    Lead, LeaderDuties, Leadership, PeerMember, PeerService, RaftStatus, StopReason,
     core::Core,
     membership::{self, Change},
     peer::store_error,
@@ -82,6 +83,8 @@ impl<O: Send + 'static> RaftHandle<O> {
             batch: batch.freeze(),
             from: proposer::From::Here { proposal, waiter },
         })?;
+        // Also when the client goes away.
+        let _waiting = Waiting { core, id };
         let deadline = start + core.config.request_timeout();
         let result = tokio::select! {
             biased;
@@ -92,7 +95,6 @@ impl<O: Send + 'static> RaftHandle<O> {
             },
             () = core.stopper.stopped() => Err(StoreError::Stopped),
         };
-        core.waiters.remove(id);
         core.failed_proposals.fetch_add(1, Ordering::Relaxed);
         result
     }
@@ -279,6 +281,7 @@ impl<O: Send + 'static> RaftHandle<O> {
 
     /// Who keeps the leases' time on this member; to be called once, before the peer service is offered.
     pub fn set_duties(&self, duties: Arc<dyn LeaderDuties>) {
+        duties.set_lead(Arc::new(OwnLead(Arc::downgrade(&self.core))));
         // A second one is a mistake of the caller's that changes nothing.
         let _ = self.core.duties.set(duties);
     }
@@ -341,6 +344,31 @@ impl<O: Send + 'static> RaftHandle<O> {
         self.core.stopper.stop(StopReason::Shutdown);
         // It reports only that its task was aborted.
         let _ = self.core.raft.shutdown().await;
+    }
+}
+
+/// Somebody waits for a command, until this is dropped.
+struct Waiting<'a, O: Send + 'static> {
+    core: &'a Core<O>,
+    id: u64,
+}
+
+impl<O: Send + 'static> Drop for Waiting<'_, O> {
+    fn drop(&mut self) {
+        self.core.waiters.remove(self.id);
+    }
+}
+
+/// Asks without keeping the member alive, which keeps who asks.
+struct OwnLead<O: Send + 'static>(Weak<Core<O>>);
+
+#[async_trait]
+impl<O: Send + 'static> Lead for OwnLead<O> {
+    async fn is_certain(&self) -> bool {
+        let Some(core) = self.0.upgrade() else {
+            return false;
+        };
+        core.leads() && core.ask_read_index(true).await.is_ok()
     }
 }
 

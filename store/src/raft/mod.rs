@@ -39,7 +39,7 @@ mod wire;
 
 pub use config::RaftConfig;
 pub use dial::{Connection, Dial, Stream, TcpDial, host_and_port};
-pub use duties::LeaderDuties;
+pub use duties::{Lead, LeaderDuties};
 pub use handle::RaftHandle;
 pub use join::{ClusterView, ask_members};
 pub use machine::{EntryBody, SnapshotFile, StateMachine};

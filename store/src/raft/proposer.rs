@@ -107,15 +107,17 @@ pub(super) async fn run<O: Send + 'static>(core: Arc<Core<O>>, mut items: mpsc::
                 if taken == 0 {
                     return;
                 }
-                while let Some(load) = gather(&core, &mut waiting) {
-                    flights.push(launch(Arc::clone(&core), load, false));
+                while !waiting.is_empty() {
+                    if let Some(load) = gather(&core, &mut waiting) {
+                        flights.push(launch(Arc::clone(&core), load, false));
+                    }
                 }
             }
         }
     }
 }
 
-/// Puts one entry together from the front of what waits, and notes who waits for it.
+/// Puts one entry together from the front of what waits, and notes who waits for it. `None` if nobody does any more.
 fn gather<O: Send + 'static>(core: &Core<O>, waiting: &mut Vec<Item<O>>) -> Option<Load> {
     let mut bytes = 0;
     let fitting = waiting

@@ -1,7 +1,10 @@
 //! Handing the lead on.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,8 +17,24 @@ use crate::{Result, StoreError};
 /// How often it is looked at how far the other has come.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Makes `target` the leader in this one's place. No commands are taken until it is, or until an election's time has
-/// passed (Ongaro's thesis, section 3.10).
+/// The leader takes no commands until this is dropped; also when whoever asked for the hand-over goes away.
+struct HandingOver<'a>(&'a AtomicBool);
+
+impl<'a> HandingOver<'a> {
+    /// `None` while another one is under way.
+    fn begin(flag: &'a AtomicBool) -> Option<Self> {
+        (!flag.swap(true, Ordering::AcqRel)).then_some(Self(flag))
+    }
+}
+
+impl Drop for HandingOver<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Makes `target` the leader in this one's place. No commands are taken until it is, or until twice an election's time
+/// has passed (Ongaro's thesis, section 3.10).
 pub(super) async fn hand_over<O: Send + 'static>(core: &Arc<Core<O>>, target: u64) -> Result<()> {
     if !core.leads() {
         return Err(StoreError::NotLeader);
@@ -26,12 +45,9 @@ pub(super) async fn hand_over<O: Send + 'static>(core: &Arc<Core<O>>, target: u6
     if !core.membership().voter_ids().any(|id| id == target) {
         return Err(StoreError::BadLeaderTransferee);
     }
-    if core.handing_over.swap(true, Ordering::AcqRel) {
-        return Err(StoreError::BadLeaderTransferee);
-    }
-    let handed = try_hand_over(core, target).await;
-    core.handing_over.store(false, Ordering::Release);
-    handed
+    let _handing_over =
+        HandingOver::begin(&core.handing_over).ok_or(StoreError::BadLeaderTransferee)?;
+    try_hand_over(core, target).await
 }
 
 async fn try_hand_over<O: Send + 'static>(core: &Arc<Core<O>>, target: u64) -> Result<()> {

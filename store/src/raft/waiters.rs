@@ -27,7 +27,7 @@ impl<O> Waiters<O> {
         self.waiting.lock().extend(new);
     }
 
-    /// Somebody no longer waits.
+    /// Somebody no longer waits, or has the outcome.
     pub(super) fn remove(&self, id: u64) {
         self.waiting.lock().remove(&id);
     }

@@ -27,8 +27,8 @@ pub(super) async fn run<O: Send + 'static>(core: Arc<Core<O>>) {
 struct Watchdog<O: Send + 'static> {
     core: Arc<Core<O>>,
     random: StdRng,
-    /// When this member stands for election, unless it hears of a leader before.
-    stand_at: Instant,
+    /// How long this member waits since the last reason to, before it stands for election.
+    patience: Duration,
     /// Since when the library has said that this member leads.
     leads_since: Option<Instant>,
     reconciled: Instant,
@@ -40,11 +40,11 @@ impl<O: Send + 'static> Watchdog<O> {
         // After a start there may be no leader at all: it need not take a whole election's time to notice. If there is
         // one, the others deny the trial vote.
         let election = core.config.election;
-        let first = random.random_range(election / 10..election / 2);
+        let patience = random.random_range(election / 10..election / 2);
         Self {
             core,
             random,
-            stand_at: Instant::now() + first,
+            patience,
             leads_since: None,
             reconciled: Instant::now(),
         }
@@ -54,10 +54,16 @@ impl<O: Send + 'static> Watchdog<O> {
         self.core.config.election
     }
 
-    /// Between one and two times the election's time from now.
-    fn wait(&mut self) {
+    /// Draws another patience, between one and two times the election's time (etcd's raft,
+    /// `resetRandomizedElectionTimeout`).
+    fn be_patient(&mut self) {
         let election = self.election();
-        self.stand_at = Instant::now() + self.random.random_range(election..election * 2);
+        self.patience = self.random.random_range(election..election * 2);
+    }
+
+    /// When this member stands for election, unless there is a reason to wait before.
+    fn stands_at(&self) -> Instant {
+        self.core.contact.calmed() + self.patience
     }
 
     async fn look(&mut self) {
@@ -113,10 +119,15 @@ impl<O: Send + 'static> Watchdog<O> {
                 None => None,
             },
         };
+        if now.leader.is_some() && now.leader != core.leadership().leader {
+            self.be_patient();
+        }
         self.publish(now);
 
         if now.leader.is_some() {
-            self.wait_longer_if_due();
+            if now.is_leader() {
+                core.contact.calm();
+            }
             if now.is_leader() && self.reconciled.elapsed() >= core.config.heartbeat * 2 {
                 self.reconciled = Instant::now();
                 membership::reconcile(&core);
@@ -125,19 +136,26 @@ impl<O: Send + 'static> Watchdog<O> {
         }
         // Without a vote it asks too: a member that was removed may never have got the entry that says so, and hears
         // of it now.
-        if Instant::now() >= self.stand_at && !core.stopper.is_stopped() {
-            self.wait();
-            match campaign::try_vote(&core).await {
-                campaign::Trial::Won if is_voter => campaign::stand(&core, leads).await,
+        if Instant::now() >= self.stands_at() && !core.stopper.is_stopped() {
+            core.contact.calm();
+            self.be_patient();
+            let mut reports = core.raft.server_metrics();
+            let trial = tokio::select! {
+                biased;
+                trial = campaign::try_vote(&core) => trial,
+                // Somebody else stands already, and what comes of it must be seen at once.
+                _ = reports.wait_for(|now| now.vote.leader_id.term > vote.leader_id.term) => {
+                    campaign::Trial::Lost
+                }
+            };
+            match trial {
+                campaign::Trial::Won if is_voter => {
+                    campaign::stand(&core, leads).await;
+                    core.contact.calm();
+                }
                 campaign::Trial::Won | campaign::Trial::Lost => {}
                 campaign::Trial::Removed => core.stopper.stop(StopReason::Removed),
             }
-        }
-    }
-
-    fn wait_longer_if_due(&mut self) {
-        if Instant::now() + self.election() > self.stand_at {
-            self.wait();
         }
     }
 

@@ -52,12 +52,18 @@ impl Pages {
 pub struct JournalStore {
     durable: Mutex<Pages>,
     installs: AtomicU64,
+    snapshots: AtomicU64,
 }
 
 impl JournalStore {
     /// How many snapshots were installed.
     pub fn installs(&self) -> u64 {
         self.installs.load(Ordering::SeqCst)
+    }
+
+    /// How many snapshots were made for others.
+    pub fn snapshots(&self) -> u64 {
+        self.snapshots.load(Ordering::SeqCst)
     }
 }
 
@@ -161,6 +167,7 @@ impl StateMachine for Journal {
     }
 
     fn snapshot(&self) -> Result<SnapshotFile> {
+        self.store.snapshots.fetch_add(1, Ordering::SeqCst);
         let pages = self.pages.lock().unwrap().clone();
         let mut file = tempfile::NamedTempFile::new_in(&self.scratch)
             .map_err(|error| StoreError::disk("create a snapshot", error))?;

@@ -115,6 +115,11 @@ impl Stage {
         }
     }
 
+    /// The simulation's time.
+    pub fn elapsed(&self) -> Duration {
+        self.sim.elapsed()
+    }
+
     /// Steps until `done`, or fails after a minute of simulated time.
     pub fn run_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let end = self.sim.elapsed() + Duration::from_secs(60);

@@ -47,6 +47,7 @@ const KNOWN: &[StoreError] = &[
     StoreError::NoLeader,
     StoreError::LeaderChanged,
     StoreError::Timeout,
+    StoreError::TimeoutWaitAppliedIndex,
     StoreError::Stopped,
     StoreError::TooManyRequests,
     StoreError::BadLeaderTransferee,

@@ -1,17 +1,17 @@
 //! Sending the whole state to a member that lags.
 
-use std::{fs::File, io::Read as _, sync::Arc, time::Duration};
+use std::{error::Error as _, fs::File, io::Read as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use revkeep_schemas::store_api::{
-    SnapshotChunk, SnapshotEnd, SnapshotHeader, snapshot_chunk::Part,
+    MembersRequest, SnapshotChunk, SnapshotEnd, SnapshotHeader, snapshot_chunk::Part,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use super::Link;
+use super::{Link, PROTOCOL};
 use crate::{
     Result, StoreError,
     executor::Executor,
@@ -27,11 +27,28 @@ const AHEAD: usize = 4;
 /// The receiver may take so long before it takes the next message.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The receiver may take so long to say anything, before.
+const ANSWER: Duration = Duration::from_secs(1);
+
 /// Makes the file, when it is needed.
 pub(in crate::raft) type MakeSnapshot = Arc<dyn Fn() -> Result<SnapshotFile> + Send + Sync>;
 
 fn local(error: &StoreError) -> Status {
     Status::unavailable(format!("the snapshot could not be sent: {error}"))
+}
+
+/// Whether the member answers, whatever it says. One that is down is asked again and again: no file should be made for
+/// it each time.
+async fn reach(link: &Link) -> Result<(), Status> {
+    let mut client = link.client();
+    let request = MembersRequest { version: PROTOCOL };
+    match link.call(ANSWER, client.members(request)).await {
+        // What the other side says has no source here.
+        Err(status) if status.source().is_some() || status.code() == Code::DeadlineExceeded => {
+            Err(status)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes a snapshot of what the state machine is now and sends it. Returns the receiver's ballot once it is installed
@@ -42,6 +59,7 @@ pub(super) async fn snapshot(
     executor: Executor,
     vote: &Vote,
 ) -> Result<Vote, Status> {
+    reach(link).await?;
     let maker = Arc::clone(make);
     let file = executor.run(move || maker()).await;
     let file = file.and_then(|file| file).map_err(|error| local(&error))?;
