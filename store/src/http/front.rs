@@ -39,6 +39,8 @@ const CORS: [(header::HeaderName, HeaderValue); 3] = [
 pub struct Front {
     grpc: Grpc,
     http: Arc<Http>,
+    /// Whether it tells how the member is, and nothing else.
+    probed: bool,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,17 @@ impl Front {
         Ok(Self {
             grpc,
             http: Arc::new(http),
+            probed: false,
         })
+    }
+
+    /// The same for a port of `--listen-metrics-urls`, which may be open to whom the API is not: metrics and health alone.
+    #[must_use]
+    pub fn probed(&self) -> Self {
+        Self {
+            probed: true,
+            ..self.clone()
+        }
     }
 }
 
@@ -82,8 +94,12 @@ impl Service<Request<Incoming>> for Front {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if is_grpc(request.headers()) {
+        if is_grpc(request.headers()) && !self.probed {
             return self.grpc.call(request.map(tonic::body::Body::new));
+        }
+        if self.probed && !is_probe(request.uri().path()) {
+            let response = not_found().map(tonic::body::Body::new);
+            return Box::pin(async move { Ok(response) });
         }
         let http = Arc::clone(&self.http);
         Box::pin(async move {
@@ -97,6 +113,18 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Whether a path asks how the member is.
+fn is_probe(path: &str) -> bool {
+    let is_one = ["/livez/", "/readyz/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix));
+    is_one || ["/health", "/metrics", "/livez", "/readyz"].contains(&path)
+}
+
+fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 impl Http {
@@ -121,12 +149,8 @@ impl Http {
             }
             return self.gateway.answer(request).await;
         }
-        let known = ["/version", "/health", "/metrics", "/livez", "/readyz"];
-        let is_check = ["/livez/", "/readyz/"]
-            .iter()
-            .any(|prefix| path.starts_with(prefix));
-        if !known.contains(&path) && !is_check {
-            return text(StatusCode::NOT_FOUND, "404 page not found\n");
+        if path != "/version" && !is_probe(path) {
+            return not_found();
         }
         if request.method() != Method::GET {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");

@@ -16,6 +16,7 @@ pub(crate) fn groups() -> Vec<Group> {
                 as_json,
                 a_watch,
                 the_members_tell_it,
+                the_port_for_metrics_is_for_nothing_else,
             ]
         )
         .tls(),
@@ -97,4 +98,42 @@ async fn the_members_tell_it(case: &mut Case) -> Result<()> {
     ensure!(url.starts_with("https://"), "{url}");
     assert_eq!(list.members[0].client_ur_ls, [url]);
     Ok(())
+}
+
+/// Where the first member serves metrics, without TLS.
+fn metrics_port(case: &Case) -> Result<u16> {
+    let log = case.members[0].log();
+    let told = log.lines().find(|line| line.contains("serving metrics"));
+    let told = told.context("the log does not tell of a port for metrics")?;
+    let (_, port) = told.split_once("http://127.0.0.1:").context("no URL")?;
+    let end = port.find(|digit: char| !digit.is_ascii_digit());
+    Ok(port
+        .get(..end.unwrap_or(port.len()))
+        .context("no port")?
+        .parse()?)
+}
+
+async fn the_port_for_metrics_is_for_nothing_else(case: &mut Case) -> Result<()> {
+    let port = metrics_port(case)?;
+    for path in ["/metrics", "/health"] {
+        assert_eq!(
+            http_at(case, port, "GET", path, "").await?.status,
+            200,
+            "{path}"
+        );
+    }
+    for (method, path, body) in [
+        ("POST", "/v3/kv/range", r#"{"key":"aw=="}"#),
+        ("POST", "/v3/kv/put", r#"{"key":"aw=="}"#),
+        ("GET", "/version", ""),
+    ] {
+        let answer = http_at(case, port, method, path, body).await?;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    let stranger = case.unsafely_at(port)?;
+    let read = tokio::time::timeout(Duration::from_secs(20), stranger.range(get("k"))).await?;
+    ensure!(read.is_err(), "it was served: {read:?}");
+    let written = tokio::time::timeout(Duration::from_secs(20), stranger.put(put("k", ""))).await?;
+    ensure!(written.is_err(), "it was served: {written:?}");
+    case.made(0).await
 }

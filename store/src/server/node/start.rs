@@ -225,7 +225,12 @@ impl Ports {
         let front = Front::new(engine, grpc, metrics)?;
         let mut listeners = JoinSet::new();
         let of_clients = connection_options(config, config.client_tls.as_ref());
-        for port in self.clients.into_iter().chain(self.metrics) {
+        for port in self.metrics {
+            tracing::info!(url = %port.url, "serving metrics");
+            let (options, front, stop) = (of_clients.clone(), front.probed(), stop.clone());
+            listeners.spawn(serve(port, options, front, stop));
+        }
+        for port in self.clients {
             tracing::info!(url = %port.url, "serving clients");
             let (options, front, stop) = (of_clients.clone(), front.clone(), stop.clone());
             listeners.spawn(serve(port, options, front, stop));

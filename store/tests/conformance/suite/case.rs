@@ -103,6 +103,15 @@ impl Case {
         })
     }
 
+    /// The same case, spoken to another port, without TLS.
+    pub(crate) fn unsafely_at(&self, port: u16) -> Result<Self> {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?;
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            ..self.clone()
+        })
+    }
+
     /// The server's keys.
     pub(crate) fn keys(&self) -> Result<&Keys> {
         self.keys.as_deref().context("the group asks for no keys")

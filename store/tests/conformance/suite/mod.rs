@@ -17,7 +17,7 @@ pub(crate) use case::Case;
 pub(crate) use expect::*;
 pub(crate) use group::{Body, Group, group};
 pub(crate) use keys::{Keys, SECRET};
-pub(crate) use plain_http::{Answer, http, http_lines, https};
+pub(crate) use plain_http::{Answer, http, http_at, http_lines, https};
 pub(crate) use run::run;
 pub(crate) use server::Server;
 pub(crate) use stream::WatchStream;

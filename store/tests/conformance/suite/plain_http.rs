@@ -36,7 +36,18 @@ impl Answer {
 
 /// Sends one request to the client port of the first member.
 pub(crate) async fn http(case: &Case, method: &str, path: &str, body: &str) -> Result<Answer> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, case.port()?)).await?;
+    http_at(case, case.port()?, method, path, body).await
+}
+
+/// The same to another port.
+pub(crate) async fn http_at(
+    case: &Case,
+    port: u16,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<Answer> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     exchange(case, stream, method, path, body).await
 }
 
