@@ -147,8 +147,8 @@ impl Driver {
             "base is durable"
         );
         self.leases.learn(&manifest.facts.buckets);
-        self.head.base(revision, compact);
         self.head.monitor().base((&manifest.facts).into());
+        self.head.base(revision, compact);
         let manifest = Arc::new(manifest);
         if let Some(reply) = job.reply.take() {
             // Whoever asked may have gone.

@@ -9,11 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::certificates;
 use super::handle::StatusHandle;
+use super::monitor::Monitor;
 use super::server::Serving;
+use crate::head::HeadKeeper;
 use crate::source::{Member, Tls};
 
 /// Between two looks at the source: a count of one key, and one read at an old revision.
 const POLL: Duration = Duration::from_secs(5);
+/// The same before the first one.
+const SOON: Duration = Duration::from_millis(500);
 /// Between two looks at files.
 const FILES: Duration = Duration::from_secs(60);
 /// Between two looks at the agent itself.
@@ -62,35 +66,40 @@ async fn stamp(status: &StatusHandle) {
 
 /// Asks the source. The member that capture was connected to last is asked even when capture has let go of it.
 async fn poll(status: &StatusHandle) {
-    let mut ticks = every(POLL);
     let mut known: Option<Member> = None;
     loop {
-        ticks.tick().await;
-        let Some(live) = status.live() else { continue };
-        if let Some(member) = live.member.borrow().clone() {
+        let live = status.live();
+        if let Some(member) = live.and_then(|live| live.member.borrow().clone()) {
             known = Some(member);
         }
-        let Some(member) = &known else { continue };
-        let monitor = status.monitor();
-        match member.current_revision().await {
-            Ok(current) => {
-                live.head.source_at(current);
-                monitor.source_answered(None);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the source did not say where it stands");
-                monitor.source_answered(Some(error.to_string()));
-                continue;
-            }
+        if let (Some(live), Some(member)) = (live, &known) {
+            look(status.monitor(), &live.head, member).await;
+            tokio::time::sleep(POLL).await;
+        } else {
+            tokio::time::sleep(SOON).await;
         }
-        let compact = monitor.read(|told| told.compactions.compact());
-        match member.compacted_above(compact).await {
-            Ok(found) => {
-                let compact = found.map_or(compact, |(_, compact)| compact);
-                monitor.compacted(compact, Instant::now());
-            }
-            Err(error) => tracing::debug!(%error, "the source did not say where it is compacted"),
+    }
+}
+
+async fn look(monitor: &Monitor, head: &HeadKeeper, member: &Member) {
+    match member.current_revision().await {
+        Ok(current) => {
+            head.source_at(current);
+            monitor.source_answered(None);
         }
+        Err(error) => {
+            tracing::debug!(%error, "the source did not say where it stands");
+            monitor.source_answered(Some(error.to_string()));
+            return;
+        }
+    }
+    let compact = monitor.read(|told| told.compactions.compact());
+    match member.compacted_above(compact).await {
+        Ok(found) => {
+            let compact = found.map_or(compact, |(_, compact)| compact);
+            monitor.compacted(compact, Instant::now());
+        }
+        Err(error) => tracing::debug!(%error, "the source did not say where it is compacted"),
     }
 }
 

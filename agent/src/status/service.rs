@@ -135,3 +135,30 @@ fn response(report: Report) -> StatusResponse {
         vault_error: report.vault_error.unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_heard() {
+        let asked_by = |peer: &str| {
+            let mut request = Request::new(FlushRequest {});
+            let peer: SocketAddr = peer.parse().unwrap();
+            request.extensions_mut().insert(ConnectInfo(peer));
+            from_here(&request).is_ok()
+        };
+        for here in [
+            "127.0.0.1:9",
+            "127.3.2.1:9",
+            "[::1]:9",
+            "[::ffff:127.0.0.1]:9",
+        ] {
+            assert!(asked_by(here), "{here}");
+        }
+        for elsewhere in ["10.0.0.7:9", "[fe80::1]:9", "[::ffff:10.0.0.7]:9"] {
+            assert!(!asked_by(elsewhere), "{elsewhere}");
+        }
+        assert!(from_here(&Request::new(FlushRequest {})).is_err());
+    }
+}

@@ -1,4 +1,4 @@
-//! The two plain HTTP/1.1 requests that the harness makes itself: a health check and the creation of a bucket.
+//! Plain HTTP/1.1 requests to a server on loopback: health checks, metrics, the creation of a bucket.
 
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Sends a request without a body to 127.0.0.1:`port` and returns status code and body.
-pub(crate) async fn request(method: &str, port: u16, path: &str) -> Result<(u16, String)> {
+pub async fn request(method: &str, port: u16, path: &str) -> Result<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let head = format!(

@@ -15,7 +15,7 @@ mod etcd;
 pub mod exact;
 mod faulty;
 mod gate;
-mod http;
+pub mod http;
 mod port;
 mod process;
 pub mod product;
