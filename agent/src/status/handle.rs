@@ -150,3 +150,66 @@ impl StatusHandle {
         outcome.map_err(|error| Status::aborted(format!("no base was written: {error}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Phase;
+    use super::*;
+
+    fn attached(task: AbortHandle) -> StatusHandle {
+        let status = StatusHandle::new("test", HealthLimits::default());
+        let jobs = mpsc::channel(1).0;
+        status.attach(Live {
+            timeline: TimelineId::FIRST,
+            head: Arc::new(HeadKeeper::new(
+                Revision(5),
+                Revision::ZERO,
+                Some(Revision(9)),
+            )),
+            member: watch::Sender::new(None).subscribe(),
+            jobs: jobs.downgrade(),
+            tasks: vec![("base", task)],
+        });
+        status
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ended_early_is_told_and_one_that_was_asked_to_is_not() {
+        let task = tokio::spawn(std::future::pending::<()>());
+        let status = attached(task.abort_handle());
+        status.monitor().enter(Phase::Watching, None);
+        assert_eq!(status.report().ended, [""; 0]);
+        task.abort();
+        let _ = task.await;
+        assert_eq!(status.report().ended, ["base"]);
+        status.monitor().enter(Phase::Stopping, None);
+        assert_eq!(status.report().ended, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_flush_waits_for_the_acknowledgement_and_for_nothing_else() {
+        let status = attached(tokio::spawn(async {}).abort_handle());
+        let head = Arc::clone(&status.live().unwrap().head);
+        assert_eq!(status.flush().await.unwrap(), Revision(9));
+        head.source_at(Revision(12));
+        let mut flush = std::pin::pin!(status.flush());
+        assert!(futures::poll!(&mut flush).is_pending());
+        assert_eq!(*head.wanted().borrow(), Revision(12));
+        head.segment(Revision(10), Revision(11));
+        // After a hole: not durable.
+        head.segment(Revision(13), Revision(14));
+        assert!(futures::poll!(&mut flush).is_pending());
+        head.segment(Revision(12), Revision(12));
+        assert_eq!(flush.await.unwrap(), Revision(14));
+    }
+
+    #[tokio::test]
+    async fn nothing_can_be_asked_before_the_vault_is_open_or_at_the_end() {
+        let status = StatusHandle::new("test", HealthLimits::default());
+        let early = status.flush().await.unwrap_err();
+        assert_eq!(early.code(), tonic::Code::Unavailable);
+        let status = attached(tokio::spawn(async {}).abort_handle());
+        let late = status.snapshot().await.unwrap_err();
+        assert_eq!(late.code(), tonic::Code::Unavailable);
+    }
+}

@@ -158,3 +158,65 @@ fn not_ready(told: &Told) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(monitor: &Monitor) -> bool {
+        Report::now(monitor, Surroundings::default(), &HealthLimits::default()).is_ready()
+    }
+
+    #[test]
+    fn only_the_source_decides_on_readiness() {
+        let monitor = Monitor::default();
+        assert!(!ready(&monitor));
+        for (phase, is_ready) in [
+            (Phase::Opening, true),
+            (Phase::Snapshotting, true),
+            (Phase::Watching, true),
+            (Phase::Disconnected, false),
+            (Phase::Paused, true),
+        ] {
+            monitor.enter(phase, None);
+            monitor.vault_failed(&"away");
+            assert_eq!(ready(&monitor), is_ready, "{phase:?}");
+        }
+        // The poll is all that is known of the source while capture pauses.
+        monitor.source_answered(Some("no route".to_owned()));
+        assert!(!ready(&monitor));
+        monitor.source_answered(None);
+        assert!(ready(&monitor));
+        monitor.enter(Phase::Stopping, None);
+        monitor.enter(Phase::Watching, None);
+        assert!(!ready(&monitor));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lag_is_the_age_of_the_oldest_that_is_not_durable() {
+        let monitor = Monitor::default();
+        let report = |durable: Option<i64>, source| {
+            let standing = Standing {
+                durable: durable.map(Revision),
+                source: Revision(source),
+            };
+            let around = Surroundings {
+                standing,
+                ..Surroundings::default()
+            };
+            Report::now(&monitor, around, &HealthLimits::default())
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(report(Some(10), 10).lag, Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(report(Some(10), 12).lag, Duration::ZERO);
+        tokio::time::advance(second).await;
+        let behind = report(Some(10), 15);
+        assert_eq!((behind.lag, behind.lag_revisions()), (second, 5));
+        tokio::time::advance(second).await;
+        assert_eq!(report(Some(12), 15).lag, second);
+        assert_eq!(report(Some(15), 15).lag, Duration::ZERO);
+        // Before the first base everything waits.
+        assert_eq!(report(None, 15).lag, second * 3);
+    }
+}

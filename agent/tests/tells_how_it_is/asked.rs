@@ -16,7 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::exposition::Samples;
-use crate::watched::{PATIENT, Watched, ask, number, put, restorable};
+use crate::watched::{PATIENT, Watched, ask, json_lines, number, put, restorable};
 
 /// The service's name, as clients of gRPC give it.
 const SERVICE: &str = "revkeep.agent.v1.Agent";
@@ -88,6 +88,12 @@ async fn a_flush_and_a_snapshot_do_what_they_say() -> Result<()> {
     let gone = ask(&["flush", "--agent", &url]).await?;
     ensure!(
         gone.code == 2 && gone.stderr.contains("--listen-status"),
+        "{gone:?}"
+    );
+    let gone = ask(&["flush", "--agent", &url, "--log-format", "json"]).await?;
+    let lines = json_lines(&gone.stderr)?;
+    ensure!(
+        lines.len() == 1 && lines[0].contains_key("error"),
         "{gone:?}"
     );
     Ok(())

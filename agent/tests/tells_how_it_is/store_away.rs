@@ -6,7 +6,7 @@ use revkeep_harness::{Etcd, Gate, SeaweedFs, base_etcd};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::watched::{Watched, json_lines, number, put, restorable};
+use crate::watched::{PATIENT, Watched, json_lines, number, put, restorable};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_store_is_told_and_takes_nothing_out_of_service() -> Result<()> {
@@ -81,6 +81,44 @@ async fn an_outage_of_the_store_is_told_and_takes_nothing_out_of_service() -> Re
     let log = agent.agent.log();
     agent.agent.stop().await?;
     one_line_for_each_change(&log)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_starts_during_the_outage_waits_for_its_end() -> Result<()> {
+    let (Some(version), Some(s3)) = (base_etcd(), SeaweedFs::start().await?) else {
+        return Ok(());
+    };
+    let gate = Gate::before(s3.port()).await?;
+    gate.close();
+    let folder = TempDir::with_prefix("revkeep-status-")?;
+    let vault = VaultPlace::bucket(&s3, "late");
+    let gated = VaultPlace {
+        url: s3.url_by(gate.port(), "late"),
+        ..vault.clone()
+    };
+    let etcd = Etcd::start(&version).await?;
+    let mut client = etcd.client().await?;
+    let last = put(&mut client, "before", 5).await?;
+    let mut agent = Watched::start(&folder, &etcd.endpoints(), &gated, &PATIENT)?;
+    let ask = async |agent: &Watched| agent.get("/readyz").await;
+    agent.until("ready", ask, |(code, _)| *code == 200).await?;
+    ensure!(agent.get("/livez").await?.0 == 200);
+    let status = agent.status().await?;
+    ensure!(
+        status.phase == "opening" && !status.vault_error.is_empty(),
+        "{status:?}"
+    );
+    ensure!(agent.reasons().await? == ["starting", "vault_away"]);
+    let early = agent.command(&["flush"]).await?;
+    ensure!(
+        early.code == 1 && early.stderr.contains("starting"),
+        "{early:?}"
+    );
+
+    gate.open();
+    agent.started().await?;
+    ensure!(restorable(&vault).await? == last);
+    agent.agent.stop().await
 }
 
 fn one_line_for_each_change(log: &str) -> Result<()> {
