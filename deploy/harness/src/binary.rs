@@ -46,7 +46,10 @@ fn build(name: &str) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--bin", name])
+        .args(["build", "--quiet", "--workspace", "--bin", name])
+        // With a test among the targets, dependencies have the features that they have for all tests, so they are not
+        // built once more for the binary.
+        .args(["--test", "starts_real_servers"])
         .current_dir(workspace_root());
     if !cfg!(debug_assertions) {
         command.arg("--release");
