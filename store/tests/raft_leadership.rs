@@ -6,7 +6,7 @@
 mod simulation;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -79,6 +79,56 @@ fn a_member_that_restarts_does_not_disturb_the_leader() {
             (Role::Leader, term),
             "turn {turn}"
         );
+    }
+}
+
+#[test]
+fn what_a_leader_still_writes_is_with_the_others_and_nobody_takes_it_for_agreed_on() {
+    for seed in 1..=5 {
+        let mut stage = Stage::new(seed, 3, 0);
+        let leader = stage.await_leader(&[0, 1, 2]);
+        stage.write(leader, "before").unwrap();
+        stage.run_for(SECOND);
+        stage.world.seats[leader].slowness.set(SECOND * 7 / 10);
+        let last = stage.status(leader).unwrap().last;
+        let answered = stage.begin_write(leader, "slow");
+        stage.run_until("the others have it", |stage| {
+            let mut others = others(leader).into_iter();
+            others.all(|other| stage.status(other).unwrap().last > last)
+        });
+        stage.run_for(SECOND / 10);
+        for index in 0..3 {
+            assert_eq!(stage.rows(index), ["before"], "m{index}, seed {seed}");
+        }
+        assert!(!answered.load(Ordering::SeqCst), "seed {seed}");
+        stage.run_until("its disk has it", |_| answered.load(Ordering::SeqCst));
+        stage.run_until("all have it", |stage| {
+            (0..3).all(|index| stage.rows(index) == ["before", "slow"])
+        });
+    }
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_is_replaced_and_nothing_is_lost() {
+    for seed in 1..=5 {
+        let mut stage = Stage::new(seed, 3, 0);
+        let old = stage.await_leader(&[0, 1, 2]);
+        stage.write(old, "before").unwrap();
+        stage.world.seats[old].slowness.set(SECOND * 30);
+        let answered = stage.begin_write(old, "hanging");
+        let new = stage.await_leader(&others(old));
+        stage.write(new, "after").unwrap();
+        assert!(!answered.load(Ordering::SeqCst), "seed {seed}");
+        // What it had only begun to write goes with its power.
+        stage.kill(old);
+        stage.world.seats[old].slowness.set(Duration::ZERO);
+        stage.start(old);
+        stage.write(new, "at last").unwrap();
+        stage.run_until("they agree", |stage| {
+            let rows = stage.rows(new);
+            rows.ends_with(&["after".to_owned(), "at last".to_owned()])
+                && (0..3).all(|index| stage.rows(index) == rows)
+        });
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     EntryBody, StateMachine, StopReason,
+    log::Synced,
     stop::Stopper,
     types::{
         Body, Commands, Entry, LogId, Membership, SnapshotData, StorageError, StoredMembership,
@@ -33,6 +34,7 @@ pub(super) struct Applier<O: Send + 'static> {
     pub(super) members: Arc<watch::Sender<Arc<Applied>>>,
     pub(super) applied: Arc<watch::Sender<u64>>,
     pub(super) durable: Arc<watch::Sender<Position>>,
+    pub(super) synced: Arc<Synced>,
     pub(super) stopper: Stopper,
     pub(super) executor: Executor,
 }
@@ -145,7 +147,11 @@ impl<O: Send + 'static> RaftStateMachine<Types> for Applier<O> {
     {
         let mut done = Vec::new();
         for entry in entries {
-            self.apply_one(&entry).map_err(|error| self.fail(&error))?;
+            // The library counts this member in for what it has only begun to write.
+            let synced = self.synced.reached(position(&entry.id).index).await;
+            synced
+                .and_then(|()| self.apply_one(&entry))
+                .map_err(|error| self.fail(&error))?;
             done.push(());
             // Others on this thread get their turn between two entries.
             tokio::task::consume_budget().await;

@@ -82,7 +82,7 @@ impl<O: Send + 'static> RaftHandle<O> {
             durable.subscribe(),
             stopper.clone(),
         )?;
-        let marks = log.marks();
+        let (marks, synced) = (log.marks(), log.synced());
         let links = Arc::new(Links::new(&config, dial));
         let network = Network {
             links: Arc::clone(&links),
@@ -90,6 +90,7 @@ impl<O: Send + 'static> RaftHandle<O> {
                 let machine = Arc::clone(&machine);
                 Arc::new(move || machine.snapshot())
             },
+            synced: Arc::clone(&synced),
             stopper: stopper.clone(),
             executor,
         };
@@ -101,6 +102,7 @@ impl<O: Send + 'static> RaftHandle<O> {
             members: Arc::clone(&members),
             applied: Arc::clone(&applied),
             durable: Arc::clone(&durable),
+            synced,
             stopper: stopper.clone(),
             executor,
         };

@@ -5,7 +5,10 @@ use std::{
     error::Error,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,7 +49,7 @@ impl Software for Actor {
         let environment = RaftEnvironment {
             disk: Arc::new(seat.disk()),
             dial: Arc::new(SimDial),
-            executor: Executor::Inline,
+            executor: Executor::Slow(seat.slowness),
         };
         let config = self.member.config(&world, index, start);
         let founders = world.founders(index);
@@ -162,6 +165,20 @@ impl Stage {
         self.on(index, |handle, _| async move {
             handle.propose(command, "", 0).await
         })
+    }
+
+    /// Begins a write through the member on a seat; `true` once it is answered.
+    pub fn begin_write(&mut self, index: usize, what: &str) -> Arc<AtomicBool> {
+        let command = Journal::command(what, 10);
+        let answered = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&answered);
+        self.on(index, |handle, _| async move {
+            tokio::spawn(async move {
+                let outcome = handle.propose(command, "", 0).await;
+                told.store(outcome.is_ok(), Ordering::SeqCst);
+            });
+        });
+        answered
     }
 
     /// Reads through the member on a seat, not stale.

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use revkeep_schemas::member::ids;
-use revkeep_store::{backend::MemoryDisk, raft::PeerMember};
+use revkeep_store::{backend::MemoryDisk, executor::Slowness, raft::PeerMember};
 use tempfile::TempDir;
 
 use super::{History, JournalStore};
@@ -21,6 +21,8 @@ pub struct Seat {
     pub id: u64,
     pub peer_url: String,
     disk: Mutex<MemoryDisk>,
+    /// How long its disk takes where the executor is slow.
+    pub slowness: &'static Slowness,
     pub journal: Arc<JournalStore>,
     pub scratch: TempDir,
     starts: AtomicU64,
@@ -97,6 +99,7 @@ impl World {
                     peer_url,
                     name,
                     disk: Mutex::default(),
+                    slowness: Box::leak(Box::default()),
                     journal: Arc::default(),
                     scratch: tempfile::tempdir().unwrap(),
                     starts: AtomicU64::new(0),

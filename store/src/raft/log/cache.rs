@@ -35,9 +35,14 @@ impl Cache {
         self.entries.front().map(|entry| position(&entry.id).index)
     }
 
-    /// Takes entries that follow the last. Older ones make room: they are on disk by now.
-    pub(super) fn push(&mut self, new: &[Entry]) {
-        while self.bytes > self.limit_bytes {
+    /// The index of the newest entry.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.entries.back().map(|entry| position(&entry.id).index)
+    }
+
+    /// Takes entries that follow the last. Older ones make room if they are on the disk, which they are up to `synced`.
+    pub(super) fn push(&mut self, new: &[Entry], synced: u64) {
+        while self.bytes > self.limit_bytes && self.first().is_some_and(|first| first <= synced) {
             let Some(oldest) = self.entries.pop_front() else {
                 break;
             };

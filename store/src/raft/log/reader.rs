@@ -5,7 +5,7 @@ use std::{fmt::Debug, ops::Bound, ops::Range, ops::RangeBounds, sync::Arc};
 use openraft::{AnyError, OptionalSend, RaftLogReader, StorageIOError};
 use parking_lot::Mutex;
 
-use super::{LogFile, cache::Cache};
+use super::{LogFile, cache::Cache, synced::Synced};
 use crate::{
     executor::Executor,
     raft::types::{Entry, StorageError, Types},
@@ -19,6 +19,7 @@ const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 pub(in crate::raft) struct Reader {
     pub(super) file: Arc<LogFile>,
     pub(super) cache: Arc<Mutex<Cache>>,
+    pub(super) synced: Arc<Synced>,
     pub(super) executor: Executor,
 }
 
@@ -32,10 +33,17 @@ impl Reader {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let cached = self.cache.lock().entries(&range, limit_bytes);
+        let (cached, newest) = {
+            let cache = self.cache.lock();
+            (cache.entries(&range, limit_bytes), cache.last())
+        };
         if let Some(entries) = cached {
             return Ok(entries);
         }
+        // What is not on the disk yet is in the cache.
+        let wanted = newest.map_or(0, |newest| newest.min(range.end.saturating_sub(1)));
+        let synced = self.synced.reached(wanted).await;
+        synced.map_err(|error| StorageIOError::read_logs(AnyError::new(&error)))?;
         let file = Arc::clone(&self.file);
         let entries = self
             .executor

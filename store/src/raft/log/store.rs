@@ -17,7 +17,9 @@ use openraft::{
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use super::{Change, LOG_FILE, LogFile, Reader, cache::Cache, file::Head, writer::Writer};
+use super::{
+    Change, LOG_FILE, LogFile, Reader, cache::Cache, file::Head, synced::Synced, writer::Writer,
+};
 use crate::{
     Result, StoreError,
     backend::{Disk, Position},
@@ -66,6 +68,7 @@ impl Marks {
 /// The log as the consensus library writes it: one call at a time.
 #[derive(Debug)]
 pub(in crate::raft) struct LogStore {
+    member_id: u64,
     reader: Reader,
     writer: Writer,
     vote: Option<Vote>,
@@ -116,13 +119,16 @@ impl LogStore {
             committed,
             last,
         } = head;
+        let synced = Arc::new(Synced::new(last.index, stopper.clone()));
         let marks = Arc::new(Marks::default());
         marks.committed.store(committed.index, Ordering::Relaxed);
         *marks.last.lock() = last;
         Ok(Self {
+            member_id,
             reader: Reader {
                 file,
                 cache: Arc::new(Mutex::new(Cache::new(CACHE_BYTES))),
+                synced,
                 executor,
             },
             writer,
@@ -139,6 +145,18 @@ impl LogStore {
 
     pub(in crate::raft) fn marks(&self) -> Arc<Marks> {
         Arc::clone(&self.marks)
+    }
+
+    /// How far it is on the disk.
+    pub(in crate::raft) fn synced(&self) -> Arc<Synced> {
+        Arc::clone(&self.reader.synced)
+    }
+
+    /// Whether this member leads in the term of its vote, so that entries of that term are its own.
+    fn leads_in(&self, term: u64) -> bool {
+        let own = Some(self.member_id);
+        self.vote
+            .is_some_and(|vote| vote.leader_id.term == term && vote.leader_id.voted_for == own)
     }
 
     fn set_last(&mut self, last: Position) {
@@ -261,15 +279,26 @@ impl RaftLogStorage<Types> for LogStore {
         let marks = &self.marks;
         marks.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.set_last(last);
-        self.reader.cache.lock().push(&entries);
+        let synced = self.synced();
+        self.reader.cache.lock().push(&entries, synced.upto());
         let changes = self.with_committed(Change::Append(entries));
         let stopper = self.stopper.clone();
+        // A follower's answer promises that the entries are on its disk. A leader counts itself, which `Synced` makes
+        // true before anything comes of it.
+        let mut callback = Some(callback);
+        let early = callback.take_if(|_| self.leads_in(last.term));
         self.writer.submit(changes, move |result| {
-            callback.log_io_completed(result.map_err(|error| {
-                stopper.fail(error.clone());
-                io::Error::other(error)
-            }));
+            match &result {
+                Ok(()) => synced.set(last.index),
+                Err(error) => stopper.fail(error.clone()),
+            }
+            if let Some(callback) = callback {
+                callback.log_io_completed(result.map_err(io::Error::other));
+            }
         });
+        if let Some(callback) = early {
+            callback.log_io_completed(Ok(()));
+        }
         Ok(())
     }
 
@@ -279,6 +308,8 @@ impl RaftLogStorage<Types> for LogStore {
         truncated.map_err(|error| failed(&error))?;
         self.reader.cache.lock().truncate(from);
         let before = from.saturating_sub(1);
+        let synced = &self.reader.synced;
+        synced.set(synced.upto().min(before));
         let last = if before <= self.purged.index {
             self.purged
         } else {
@@ -308,6 +339,8 @@ impl RaftLogStorage<Types> for LogStore {
         let purged = self.write(Change::Purge(upto)).await;
         purged.map_err(|error| failed(&error))?;
         self.reader.cache.lock().purge(upto.index);
+        let synced = &self.reader.synced;
+        synced.set(synced.upto().max(upto.index));
         self.purged = upto;
         if all {
             self.set_last(upto);

@@ -1,16 +1,16 @@
 //! The log on disks that fail.
 
-use std::sync::mpsc;
+use std::{sync::mpsc, time::Duration};
 
 use openraft::{
     entry::RaftEntry as _, storage::RaftLogStorage as _, storage::RaftLogStorageExt as _,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::*;
 use crate::{
     backend::{Disk as _, MemoryDisk, Position},
-    executor::Executor,
+    executor::{Executor, Slowness},
     raft::{
         stop::Stopper,
         types::{Body, Commands, Entry, Vote, log_id, position},
@@ -79,7 +79,7 @@ async fn what_was_reported_as_saved_is_there_after_any_crash() {
             let disk = MemoryDisk::new();
             let mut log = open(&disk, executor);
             let rounds = seed % 7;
-            log.store.save_vote(&Vote::new(3, 2)).await.unwrap();
+            log.store.save_vote(&Vote::new(3, 9)).await.unwrap();
             for round in 0..rounds {
                 let first = round * 10 + 1;
                 log.store
@@ -91,7 +91,7 @@ async fn what_was_reported_as_saved_is_there_after_any_crash() {
             let disk = disk.crash(seed);
             drop(log);
             let mut log = open(&disk, executor);
-            assert_eq!(log.store.read_vote().await.unwrap(), Some(Vote::new(3, 2)));
+            assert_eq!(log.store.read_vote().await.unwrap(), Some(Vote::new(3, 9)));
             assert_eq!(
                 read_back(&mut log.store).await,
                 batches(&entries(3, 1..=rounds * 10)),
@@ -154,6 +154,46 @@ async fn after_a_failed_sync_nothing_is_reported_as_saved() {
         );
         assert_eq!(log.store.read_vote().await.unwrap(), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_need_not_wait_for_its_disk_and_knows_how_far_it_is() {
+    static DISK: Slowness = Slowness::none();
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk, Executor::Slow(&DISK));
+    let synced = log.store.synced();
+    for (vote, leads) in [(Vote::new(3, 9), false), (Vote::new(4, OWNER.1), true)] {
+        DISK.set(Duration::ZERO);
+        log.store.save_vote(&vote).await.unwrap();
+        DISK.set(Duration::from_secs(1));
+        let (term, before) = (vote.leader_id.term, synced.upto());
+        let start = Instant::now();
+        let last = before + 10;
+        let appended = log.store.blocking_append(entries(term, before + 1..=last));
+        appended.await.unwrap();
+        assert_eq!(start.elapsed() < Duration::from_secs(1), leads, "{vote}");
+        assert_eq!(synced.upto(), if leads { before } else { last });
+        // What is not on the disk is in memory, whatever else must be read.
+        assert_eq!(
+            read_back(&mut log.store).await.last().unwrap().0,
+            Position::new(term, last)
+        );
+        synced.reached(last).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+    // Cut off, an entry is on no disk, and its successor not yet.
+    let end = synced.upto();
+    DISK.set(Duration::ZERO);
+    let from = log_id(Position::new(4, end - 1)).unwrap();
+    log.store.truncate(from).await.unwrap();
+    DISK.set(Duration::from_secs(1));
+    let again = log.store.blocking_append(entries(4, end - 1..=end));
+    again.await.unwrap();
+    assert_eq!(synced.upto(), end - 2);
+    // A disk that fails ends the wait.
+    disk.faults().fail_sync_from(1);
+    assert!(synced.reached(end).await.is_err());
+    assert!(log.stopper.is_stopped());
 }
 
 #[tokio::test]

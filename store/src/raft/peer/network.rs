@@ -11,6 +11,7 @@ use openraft::{
     },
 };
 use revkeep_schemas::store_api::{self as api, append_response::Outcome};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::{Link, Links, errors::is_removed, send};
@@ -18,8 +19,9 @@ use crate::{
     executor::Executor,
     raft::{
         PeerNode, StopReason,
+        log::Synced,
         stop::Stopper,
-        types::{Types, Vote},
+        types::{Types, Vote, position_or_origin},
         wire,
     },
 };
@@ -32,6 +34,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(in crate::raft) struct Network {
     pub(in crate::raft) links: Arc<Links>,
     pub(in crate::raft) snapshots: send::MakeSnapshot,
+    pub(in crate::raft) synced: Arc<Synced>,
     pub(in crate::raft) stopper: Stopper,
     pub(in crate::raft) executor: Executor,
 }
@@ -72,6 +75,11 @@ impl Target {
         if self.network.links.is_silenced() {
             return Err(Status::unavailable("this leader has lost the majority"));
         }
+        // Nobody is told that an entry is agreed on while this member, who was counted in, still writes it.
+        let committed = position_or_origin(request.leader_commit.as_ref()).index;
+        timeout(limit, self.network.synced.reached(committed))
+            .await
+            .map_err(|_| Status::unavailable("this leader's disk is slow"))??;
         let message = api::AppendRequest {
             route: Some(self.link.route()),
             ballot: Some(wire::ballot(&request.vote)),
