@@ -42,7 +42,8 @@ pub struct BackendOptions {
 impl Default for BackendOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 512 << 20,
+            // What is not in it is in the system's own cache, one call away.
+            cache_bytes: 128 << 20,
         }
     }
 }
