@@ -6,8 +6,7 @@ use openraft::{
     AnyError, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageIOError,
     storage::RaftStateMachine,
 };
-use prost::Message as _;
-use revkeep_schemas::store_api::{Batch, Proposal};
+use revkeep_schemas::store_api::Proposal;
 use tokio::{sync::watch, time::sleep};
 
 use super::{
@@ -15,8 +14,8 @@ use super::{
     log::Synced,
     stop::Stopper,
     types::{
-        Body, Commands, Entry, LogId, Membership, SnapshotData, StorageError, StoredMembership,
-        Types, log_id, position, position_or_origin,
+        Body, Entry, LogId, Membership, SnapshotData, StorageError, StoredMembership, Types,
+        log_id, position, position_or_origin,
     },
     waiters::Waiters,
     wire::{self, Applied},
@@ -47,15 +46,11 @@ impl<O: Send + 'static> Applier<O> {
                 self.machine.apply(at, EntryBody::Blank)?;
             }
             Body::Membership(membership) => self.apply_membership(entry.id, membership)?,
-            Body::Commands(Commands {
-                decoded: Some(commands),
-                ..
-            }) => self.apply_commands(at, commands)?,
             Body::Commands(commands) => {
-                let batch = Batch::decode(commands.batch.clone()).map_err(|error| {
+                let commands = commands.decode().map_err(|error| {
                     StoreError::damaged(format!("log entry {at}"), error.to_string())
                 })?;
-                self.apply_commands(at, &batch.proposals)?;
+                self.apply_commands(at, &commands)?;
             }
         }
         self.applied.send_replace(at.index);

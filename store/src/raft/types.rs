@@ -14,7 +14,9 @@ use openraft::{
     entry::{FromAppData, RaftEntry, RaftPayload},
     impls::OneshotResponder,
 };
-use revkeep_schemas::store_api::Proposal;
+use parking_lot::Mutex;
+use prost::{DecodeError, Message as _};
+use revkeep_schemas::store_api::{Batch, Proposal};
 
 use super::{PeerNode, SnapshotFile};
 use crate::backend::Position;
@@ -69,28 +71,45 @@ pub(super) enum Body {
 pub(super) struct Commands {
     /// An encoded `Batch`: encoded once, by who proposed it, and shared by disk and wire.
     pub(super) batch: Bytes,
-    /// The same decoded, where this member made it itself.
-    pub(super) decoded: Option<Arc<[Proposal]>>,
-    /// Set once the log was given it.
-    taken: Arc<AtomicBool>,
+    fate: Arc<Fate>,
+}
+
+/// What becomes of commands, the same for all clones.
+#[derive(Default)]
+struct Fate {
+    /// Set once the log was given them.
+    taken: AtomicBool,
+    /// The commands decoded, where this member made them itself, until they are applied. They keep alive the buffers in
+    /// which the requests came, which are many times their size.
+    decoded: Mutex<Option<Arc<[Proposal]>>>,
 }
 
 impl Commands {
     pub(super) fn new(batch: Bytes, decoded: Option<Arc<[Proposal]>>) -> Self {
         Self {
             batch,
-            decoded,
-            taken: Arc::default(),
+            fate: Arc::new(Fate {
+                taken: AtomicBool::default(),
+                decoded: Mutex::new(decoded),
+            }),
         }
     }
 
     /// Whether some log may hold it. While not, it can be proposed again without being applied twice.
     pub(super) fn is_taken(&self) -> bool {
-        self.taken.load(Ordering::Acquire)
+        self.fate.taken.load(Ordering::Acquire)
     }
 
     pub(super) fn take(&self) {
-        self.taken.store(true, Ordering::Release);
+        self.fate.taken.store(true, Ordering::Release);
+    }
+
+    /// The commands decoded, to be applied: as this member made them, else from the batch.
+    pub(super) fn decode(&self) -> Result<Arc<[Proposal]>, DecodeError> {
+        if let Some(decoded) = self.fate.decoded.lock().take() {
+            return Ok(decoded);
+        }
+        Ok(Batch::decode(self.batch.clone())?.proposals.into())
     }
 }
 
