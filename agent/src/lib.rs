@@ -3,7 +3,8 @@
 //! Comes in: one member's snapshots and its watch over all keys. Goes out: bases and segments in the vault. Promises:
 //! rows byte for byte as etcd wrote them, no revision missing without a recorded gap, and nothing called durable that
 //! the object store has not acknowledged. Never: a write to etcd, a lock, memory or disk without a bound.
-//! Read next: [`capture::joiner`] for how events become rows, [`base`] for snapshots, [`run()`] for how it fits together.
+//! Read next: [`capture::joiner`] for how events become rows, [`base`] for snapshots, [`spool`] for outages of the store,
+//! [`run()`] for how it fits together.
 
 mod backoff;
 pub mod base;
@@ -14,11 +15,15 @@ pub mod gap;
 pub mod head;
 pub mod lease;
 mod lineage;
+mod open;
+mod remembered;
 mod run;
 mod schedule;
 pub mod ship;
 mod size;
 pub mod source;
+pub mod spool;
+mod state_dir;
 pub mod status;
 mod target;
 

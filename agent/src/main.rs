@@ -1,6 +1,8 @@
 //! `revkeep-agent`.
 
-use std::process::ExitCode;
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Parser;
@@ -12,7 +14,36 @@ use tokio_util::sync::CancellationToken;
 /// How long the end waits for threads that still read or write a file.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What glibc's allocator is told before it starts, which is the only time at which it listens. Buffers of some MiB are
+/// made on one thread and freed on another. By itself it keeps an arena for each thread, and once it has seen a large
+/// buffer freed, it keeps such buffers too, twice as much as that in each arena: more than all that is in use.
+const ALLOCATOR: [(&str, &str); 2] = [
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+];
+
+/// Starts this program again in its own place with [`ALLOCATOR`] in the environment, unless that was set.
+fn keep_memory_flat() {
+    if ALLOCATOR
+        .iter()
+        .any(|(name, _)| env::var_os(name).is_some())
+    {
+        return;
+    }
+    let Ok(program) = env::current_exe() else {
+        return;
+    };
+    let mut arguments = env::args_os();
+    let mut again = Command::new(program);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    // It comes back only with an error, and then goes on as it is: with more memory than it needs.
+    let _ = again.args(arguments).envs(ALLOCATOR).exec();
+}
+
 fn main() -> ExitCode {
+    keep_memory_flat();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -1,39 +1,32 @@
 //! The two commands.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
-use revkeep_vault::ErrorKind;
-use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::AgentError;
-use crate::backoff::Backoff;
-use crate::base::{Driver, clean, take, write};
+use crate::base::{Driver, take, write};
 use crate::capture::batch::{Batcher, Limits};
 use crate::capture::{Capture, Wires};
 use crate::gap::gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
-use crate::lineage::{connect_first, not_behind, timeline_for};
+use crate::open::{Opened, open, open_in_time};
+use crate::remembered::remember;
 use crate::schedule::Schedule;
 use crate::ship::{Facts, Shipper, Shipping, bounded};
-use crate::source::{Connection, Member};
-use crate::status::{self, HealthLimits, LastBase, Listen, Live, Monitor, Phase, StatusHandle};
-use crate::target::{Target, open_cluster};
+use crate::source::Connection;
+use crate::spool::{Place, Spool};
+use crate::state_dir::StateDir;
+use crate::status::{self, HealthLimits, LastBase, Listen, Live, Phase, StatusHandle};
 
-/// The longest wait before the vault is opened again.
-const OPEN_RETRY_LIMIT: Duration = Duration::from_secs(30);
 /// How long the last head may take.
 const HEAD_PATIENCE: Duration = Duration::from_secs(2);
-/// The file that a running agent holds locked in its state directory.
-const LOCK: &str = "lock";
 
 /// Where from and where to.
 #[derive(Clone, Debug)]
@@ -44,7 +37,7 @@ pub struct Route {
     pub vault: String,
     /// The cluster's name in the vault.
     pub cluster: String,
-    /// Where snapshots are spooled; a temporary directory when absent.
+    /// Where snapshots and segments are spooled; a temporary directory when absent.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -53,8 +46,12 @@ pub struct Route {
 pub struct RunOptions {
     /// When a segment is sealed.
     pub limits: Limits,
-    /// Rows that may wait for the vault, in bytes.
+    /// Rows that may wait to be sealed, in bytes.
     pub queue_bytes: usize,
+    /// Sealed segments that may wait for the vault, in bytes.
+    pub spool_limit: u64,
+    /// How long an attempt to store a small segment may take.
+    pub upload_deadline: Duration,
     /// When bases are taken.
     pub schedule: Option<Schedule>,
     /// How many revisions capture may be behind before it takes a base instead of watching them.
@@ -63,57 +60,6 @@ pub struct RunOptions {
     pub grace: Duration,
     /// Where the status is served.
     pub listen: Listen,
-}
-
-/// A route that was found: both ends are open and belong together.
-struct Opened {
-    target: Target,
-    member: Member,
-    spool: Spool,
-    previous: Option<Arc<BaseManifest>>,
-    cursor: Option<Revision>,
-}
-
-async fn open(route: &Route) -> Result<Opened, AgentError> {
-    let spool = Spool::open(route.state_dir.as_deref())?;
-    let cluster = open_cluster(&route.vault, &route.cluster).await?;
-    let (member, identity) = connect_first(&route.connection).await?;
-    let target = timeline_for(cluster, &identity).await?;
-    let newest = target.timeline.newest().await?;
-    let cursor = newest.as_ref().map(|newest| newest.cursor);
-    if let Some(cursor) = cursor {
-        // Asked after the vault was read: another agent may have stored what was not there before.
-        not_behind(&target, cursor, member.current_revision().await?)?;
-    }
-    let previous = newest.map(|newest| Arc::new(newest.base));
-    Ok(Opened {
-        target,
-        member,
-        spool,
-        previous,
-        cursor,
-    })
-}
-
-/// As [`open`], but waits for a vault that is away: a restart would bring it back no sooner, and would take the pod out of
-/// service that the agent shares with etcd.
-async fn open_in_time(route: &Route, monitor: &Monitor) -> Result<Opened, AgentError> {
-    let mut backoff = Backoff::new(OPEN_RETRY_LIMIT);
-    loop {
-        let error = match Box::pin(open(route)).await {
-            Err(AgentError::Vault(error)) if error.kind() == ErrorKind::Retry => error,
-            opened => return opened,
-        };
-        let wait = backoff.step();
-        tracing::warn!(%error, ?wait, "the vault was not opened, trying again");
-        monitor.vault_failed(&error);
-        // Meanwhile it is told whether the source answers.
-        match connect_first(&route.connection).await {
-            Ok(_) => monitor.enter(Phase::Opening, Some(&error)),
-            Err(error) => monitor.enter(Phase::Starting, Some(&error)),
-        }
-        tokio::time::sleep(wait).await;
-    }
 }
 
 /// Captures until `stop`, then flushes, within [`RunOptions::grace`]; serves its status meanwhile.
@@ -134,11 +80,18 @@ pub async fn run(
     let tls = route.connection.tls.clone();
     let serving = status::start(&status, &options.listen, tls).await?;
     let capturing = async {
-        let opened = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            opened = open_in_time(&route, status.monitor()) => opened?,
+        let state_dir = StateDir::open(route.state_dir.as_deref())?;
+        let opening = async {
+            let opened = open_in_time(&route, state_dir.path(), status.monitor()).await?;
+            let place = Place::of(&opened.target);
+            let spool = Spool::open(state_dir.path(), place, options.spool_limit).await?;
+            Ok::<_, AgentError>((opened, Arc::new(spool)))
         };
-        capture(route, options, &status, opened, stop).await
+        let (opened, spool) = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            opened = Box::pin(opening) => opened?,
+        };
+        capture(route, options, &status, opened, (&state_dir, spool), stop).await
     };
     let captured = Box::pin(capturing).await;
     serving.end().await;
@@ -150,26 +103,23 @@ async fn capture(
     options: RunOptions,
     status: &StatusHandle,
     opened: Opened,
+    (state_dir, spool): (&StateDir, Arc<Spool>),
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
     let monitor = status.monitor();
+    let resume = opened.cursor.map(|durable| spool.reach(durable));
+    opened.tell(resume);
     let Opened {
         target,
-        spool,
         previous,
+        base: (base, compact),
         cursor,
-        ..
+        away,
     } = opened;
-    tracing::info!(
-        cluster = %target.cluster.name(),
-        timeline = %target.timeline.id(),
-        cursor = cursor.map(|cursor| cursor.0),
-        "capture starts"
-    );
-    let (base, compact) = previous.as_ref().map_or_else(Default::default, |base| {
-        (base.facts.revision, base.facts.compact_revision)
-    });
-    monitor.opened(previous.as_ref().map(|base| LastBase::from(&base.facts)));
+    let directory = state_dir.path().to_path_buf();
+    if !away {
+        monitor.opened(previous.as_ref().map(|base| LastBase::from(&base.facts)));
+    }
     let head = HeadKeeper::new(base, compact, cursor).telling(Arc::clone(monitor));
     let head = Arc::new(head);
     let leases = Arc::new(Leases::default());
@@ -184,18 +134,22 @@ async fn capture(
     // What serves the others ends after them.
     let done = CancellationToken::new();
     let heading = tokio::spawn(head.writer(target.clone()).run(done.clone()));
+    let places = (directory.clone(), route.vault.clone(), target.clone());
+    let remembering = tokio::spawn(remember(places, Arc::clone(&head), done.clone()));
     let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
     let recording = tokio::spawn(recorder.run());
     let shipping = Shipper {
         target: target.clone(),
+        spool: Arc::clone(&spool),
         facts: Facts::new(member.subscribe(), Arc::clone(&leases), compact),
         head: Arc::clone(&head),
+        deadline: options.upload_deadline,
     }
     .start(batches);
     let driver = Driver {
         connection: route.connection.clone(),
         target: target.clone(),
-        spool: spool.path().to_path_buf(),
+        spool: directory.clone(),
         schedule: options.schedule,
         head: Arc::clone(&head),
         gaps: gaps.clone(),
@@ -209,8 +163,9 @@ async fn capture(
     let wires = Wires {
         connection: route.connection,
         target,
-        spool: spool.path().to_path_buf(),
+        spool: directory,
         queue,
+        holes: spool.holes(),
         jobs,
         gaps,
         leases,
@@ -218,7 +173,7 @@ async fn capture(
         member,
         catch_up_limit: options.catch_up_limit,
     };
-    let mut capture = Capture::new(wires, Batcher::new(options.limits), cursor);
+    let mut capture = Capture::new(wires, Batcher::new(options.limits), resume);
     let captured = tokio::select! {
         captured = Box::pin(capture.run(&stop)) => captured,
         // Without them nothing that is captured gets anywhere. What they died of is told first, below.
@@ -238,21 +193,47 @@ async fn capture(
     let finished = tokio::time::timeout(options.grace, finishing).await;
     done.cancel();
     leasing.await.map_err(died("lease"))?;
+    remembering.await.map_err(died("remembering"))?;
     // The head is a hint: where the store is away it is not waited for.
     if let Ok(ended) = tokio::time::timeout(HEAD_PATIENCE, heading).await {
         ended.map_err(died("head"))?;
     }
+    let in_time = finished.is_ok();
     if let Ok(outcome) = finished {
         outcome?;
-        captured?;
+    }
+    captured?;
+    conclude(&spool, state_dir, in_time)
+}
+
+/// What became of all that was captured.
+fn conclude(spool: &Spool, state_dir: &StateDir, in_time: bool) -> Result<(), AgentError> {
+    let hole = *spool.holes().borrow();
+    if let Some(hole) = hole {
+        return Err(AgentError::Internal(format!(
+            "the spool was full: what came after revision {} was not kept; the next start captures it again, as far as \
+             the source still has it",
+            hole.kept
+        )));
+    }
+    if in_time {
         tracing::info!("everything captured is durable");
         return Ok(());
     }
-    captured?;
-    Err(AgentError::Internal(
-        "not everything reached the vault within the grace time; the next start captures it again"
-            .to_owned(),
-    ))
+    match spool.left() {
+        Some((segments, bytes)) if state_dir.stays() => {
+            tracing::warn!(
+                segments,
+                bytes,
+                "not everything reached the vault within the grace time; the rest is in the spool for the next start"
+            );
+            Ok(())
+        }
+        _ => Err(AgentError::Internal(
+            "not everything reached the vault within the grace time; the next start captures it again"
+                .to_owned(),
+        )),
+    }
 }
 
 /// What must run for as long as capture does, by name.
@@ -268,60 +249,8 @@ fn ended_early(task: &str) -> AgentError {
 
 /// Takes one base, and gives what was stored.
 pub async fn snapshot(route: &Route) -> Result<BaseManifest, AgentError> {
-    let opened = Box::pin(open(route)).await?;
-    let taken = take(&opened.member, opened.spool.path()).await?;
+    let state_dir = StateDir::open(route.state_dir.as_deref())?;
+    let (opened, member) = Box::pin(open(route)).await?;
+    let taken = take(&member, state_dir.path()).await?;
     write(&opened.target, &taken, opened.previous.as_deref()).await
-}
-
-/// Where snapshots are spooled.
-enum Spool {
-    /// Ours, removed at the end.
-    Temporary(TempDir),
-    /// The operator's, locked.
-    Given { directory: PathBuf, _lock: File },
-}
-
-impl Spool {
-    fn open(directory: Option<&Path>) -> Result<Self, AgentError> {
-        let Some(directory) = directory else {
-            let made = tempfile::Builder::new().prefix("revkeep-agent-").tempdir();
-            return made
-                .map(Self::Temporary)
-                .map_err(AgentError::io("make a temporary directory"));
-        };
-        std::fs::create_dir_all(directory)
-            .map_err(AgentError::io(format!("make {}", directory.display())))?;
-        let lock = lock(directory)?;
-        clean(directory)?;
-        Ok(Self::Given {
-            directory: directory.to_path_buf(),
-            _lock: lock,
-        })
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(directory) => directory.path(),
-            Self::Given { directory, .. } => directory,
-        }
-    }
-}
-
-/// Makes sure that nobody else cleans this directory, or has it cleaned. The lock goes with the file, however we end.
-fn lock(directory: &Path) -> Result<File, AgentError> {
-    let path = directory.join(LOCK);
-    let file = File::create(&path).map_err(AgentError::io(format!("make {}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(AgentError::Config(format!(
-                "--state-dir: another agent uses {}: give each its own",
-                directory.display()
-            )));
-        }
-        Err(TryLockError::Error(error)) => {
-            tracing::warn!(%error, "the file system of --state-dir has no locks: no other agent may use it");
-        }
-    }
-    Ok(file)
 }

@@ -4,6 +4,9 @@ use revkeep_vault::{Cluster, ClusterName, Timeline, Vault};
 
 use crate::AgentError;
 
+/// Stands in every object, for people.
+pub(crate) const WRITER: &str = concat!("revkeep-agent ", env!("CARGO_PKG_VERSION"));
+
 /// The cluster in the vault, and the timeline that the source continues. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -15,10 +18,11 @@ pub struct Target {
 
 /// Opens the vault, making one at an empty address, and the cluster in it.
 pub(crate) async fn open_cluster(url: &str, cluster: &str) -> Result<Cluster, AgentError> {
-    let name = ClusterName::new(cluster)
-        .map_err(|error| AgentError::Config(format!("--cluster: {error}")))?;
-    let vault = Vault::create(url)
-        .await?
-        .with_writer(concat!("revkeep-agent ", env!("CARGO_PKG_VERSION")));
+    let name = cluster_name(cluster)?;
+    let vault = Vault::create(url).await?.with_writer(WRITER);
     Ok(vault.cluster(&name))
+}
+
+pub(crate) fn cluster_name(cluster: &str) -> Result<ClusterName, AgentError> {
+    ClusterName::new(cluster).map_err(|error| AgentError::Config(format!("--cluster: {error}")))
 }

@@ -104,6 +104,15 @@ impl Cluster {
         })
     }
 
+    /// A timeline whose record is known from before, without asking the store; see [`Vault::known`].
+    pub fn known_timeline(&self, id: TimelineId, record: TimelineRecord) -> Timeline {
+        Timeline {
+            cluster: self.clone(),
+            id,
+            record,
+        }
+    }
+
     /// Opens a timeline for a source that continues none, or returns the one that another agent opened for the same
     /// source just now: agents that race get the same.
     ///

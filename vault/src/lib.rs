@@ -19,6 +19,7 @@ mod objects;
 mod probe;
 mod read;
 mod timeline;
+mod unproven;
 mod vault;
 
 pub use cluster::Cluster;

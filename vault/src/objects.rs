@@ -1,6 +1,7 @@
 //! Puts and gets of whole objects, with the care that stores ask for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -10,6 +11,7 @@ use object_store::{
 };
 
 use crate::error::{ErrorKind, VaultError};
+use crate::unproven::Unproven;
 
 /// An object of the vault that the store has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,16 +33,50 @@ pub(crate) enum Created {
     Exists,
 }
 
+/// What the store does, unless it takes longer than the deadline.
+async fn within<T>(
+    deadline: Duration,
+    name: &str,
+    request: impl Future<Output = Result<T, VaultError>>,
+) -> Result<T, VaultError> {
+    let answered = tokio::time::timeout(deadline, request).await;
+    answered.unwrap_or_else(|_| {
+        Err(VaultError::new(
+            ErrorKind::Retry,
+            format!("put {name}: the store did not answer within {deadline:?}; try again"),
+        ))
+    })
+}
+
 /// The objects beneath one prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// What has to be true before anything is written, where that was not known at the start.
+    unproven: Option<Arc<Unproven>>,
 }
 
 impl Objects {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
-        Self { store, prefix }
+        Self {
+            store,
+            prefix,
+            unproven: None,
+        }
+    }
+
+    /// The same objects, into which nothing is written before that was proven.
+    pub(crate) fn unproven(mut self, unproven: Unproven) -> Self {
+        self.unproven = Some(Arc::new(unproven));
+        self
+    }
+
+    async fn prove(&self) -> Result<(), VaultError> {
+        match &self.unproven {
+            Some(unproven) => unproven.prove(self).await,
+            None => Ok(()),
+        }
     }
 
     /// The whole path of a name.
@@ -50,6 +86,7 @@ impl Objects {
 
     /// Puts an object unless one is there. A store without conditions takes it as it is: names are unique.
     pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, VaultError> {
+        self.prove().await?;
         let path = self.path(name);
         let put = self
             .store
@@ -72,18 +109,31 @@ impl Objects {
     /// Puts an object whose name nobody else uses, and settles what a lost answer leaves open: where the put failed or
     /// the name was taken, the object is read back, and only the same bytes count as success.
     pub(crate) async fn put_unique(&self, name: &str, bytes: Bytes) -> Result<Stored, VaultError> {
+        self.put_unique_within(name, bytes, Duration::MAX).await
+    }
+
+    /// The same, with a deadline for the put and as much again for reading back. A put that is given up may still be
+    /// done by the store: reading back settles that now, and the next call does if it is done later.
+    pub(crate) async fn put_unique_within(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        deadline: Duration,
+    ) -> Result<Stored, VaultError> {
         let stored = |existed| Stored {
             name: name.to_owned(),
             bytes: bytes.len() as u64,
             existed,
         };
-        let failed = match self.create(name, bytes.clone()).await {
+        let creating = within(deadline, name, self.create(name, bytes.clone()));
+        let failed = match creating.await {
             Ok(Created::New) => return Ok(stored(false)),
             Ok(Created::Exists) => None,
             Err(error) if error.kind() == ErrorKind::Retry => Some(error),
             Err(error) => return Err(error),
         };
-        match (self.get(name).await, failed) {
+        let there = within(deadline, name, self.get(name)).await;
+        match (there, failed) {
             (Ok(there), _) if there == bytes => Ok(stored(true)),
             (Ok(_), _) => Err(VaultError::new(
                 ErrorKind::Corrupt,
@@ -102,6 +152,7 @@ impl Objects {
 
     /// Puts an object over whatever is there. For the head, and to mend a damaged chunk by its own content.
     pub(crate) async fn replace(&self, name: &str, bytes: Bytes) -> Result<(), VaultError> {
+        self.prove().await?;
         let put = self.store.put(&self.path(name), bytes.into()).await;
         put.map(|_| ())
             .map_err(VaultError::store(format_args!("put {name}")))

@@ -1,5 +1,7 @@
 //! A timeline: what the agent appends to, and what a restore reads.
 
+use std::time::Duration;
+
 use object_store::GetRange;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{self, Identity};
@@ -72,6 +74,19 @@ impl Timeline {
     /// # Errors
     /// `Refused` for a segment of another timeline, `Retry` when the store failed.
     pub async fn put_segment(&self, segment: &SealedSegment) -> Result<Stored, VaultError> {
+        self.put_segment_within(segment, Duration::MAX).await
+    }
+
+    /// [`Timeline::put_segment`] with a deadline. A put that has not been answered by then is settled by reading back,
+    /// for which the store gets the same time again: whatever stands there then counts, and nothing else.
+    ///
+    /// # Errors
+    /// As [`Timeline::put_segment`]; `Retry` when the segment was not seen in the store in time.
+    pub async fn put_segment_within(
+        &self,
+        segment: &SealedSegment,
+        deadline: Duration,
+    ) -> Result<Stored, VaultError> {
         let name = self.name(NameKind::Segment {
             level: segment.identity.level,
             first: segment.first,
@@ -90,7 +105,7 @@ impl Timeline {
         self.cluster
             .vault
             .objects
-            .put_unique(&name.path(), segment.bytes.clone())
+            .put_unique_within(&name.path(), segment.bytes.clone(), deadline)
             .await
     }
 

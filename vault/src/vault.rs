@@ -13,8 +13,10 @@ use crate::backend::{self, Backend};
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::objects::{Created, Objects};
+use crate::unproven::Unproven;
 
 const FORMAT: &str = "FORMAT";
+const WRITER: &str = concat!("revkeep-vault ", env!("CARGO_PKG_VERSION"));
 
 /// One prefix of an object store that holds any number of clusters. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,24 +54,37 @@ impl Vault {
             })
     }
 
+    /// The vault at a URL, of which the id is known from before, without asking the store: for a writer that starts
+    /// while the store is away. Before the first object is written, the vault is asked for its id; if it is another
+    /// one, every write is refused.
+    ///
+    /// # Errors
+    /// `Config` for a URL or credentials that do not work, `NotFound` for a folder that is not there.
+    pub async fn known(url: &str, id: VaultId) -> Result<Self, VaultError> {
+        let Backend { store, prefix } = backend::open(url, false).await?;
+        Ok(Self::known_with_store(store, prefix, id))
+    }
+
+    /// [`Vault::known`] at a prefix of a store that the caller has made.
+    pub fn known_with_store(store: Arc<dyn ObjectStore>, prefix: Path, id: VaultId) -> Self {
+        Self {
+            objects: Objects::new(store, prefix).unproven(Unproven::new(id)),
+            id,
+            writer: WRITER.into(),
+        }
+    }
+
     /// Opens the vault at a prefix of a store that the caller has made; writes nothing.
     ///
     /// # Errors
     /// As [`Vault::open`].
     pub async fn with_store(store: Arc<dyn ObjectStore>, prefix: Path) -> Result<Self, VaultError> {
         let objects = Objects::new(store, prefix);
-        let object = objects.get(FORMAT).await?;
-        let (envelope, body) =
-            envelope::open_any(&object, Kind::Format).map_err(VaultError::format(FORMAT))?;
-        VaultFormat::decode(&body).map_err(VaultError::format(FORMAT))?;
-        let id = envelope.identity.vault;
-        envelope
-            .expect(&identity(id))
-            .map_err(VaultError::format(FORMAT))?;
+        let id = id_of(&objects).await?;
         Ok(Self {
             objects,
             id,
-            writer: concat!("revkeep-vault ", env!("CARGO_PKG_VERSION")).into(),
+            writer: WRITER.into(),
         })
     }
 
@@ -124,6 +139,19 @@ impl Vault {
             .filter_map(|name| ClusterName::new(name).ok())
             .collect())
     }
+}
+
+/// The id of the vault, as it says itself.
+pub(crate) async fn id_of(objects: &Objects) -> Result<VaultId, VaultError> {
+    let object = objects.get(FORMAT).await?;
+    let (envelope, body) =
+        envelope::open_any(&object, Kind::Format).map_err(VaultError::format(FORMAT))?;
+    VaultFormat::decode(&body).map_err(VaultError::format(FORMAT))?;
+    let id = envelope.identity.vault;
+    envelope
+        .expect(&identity(id))
+        .map_err(VaultError::format(FORMAT))?;
+    Ok(id)
 }
 
 fn identity(vault: VaultId) -> Identity {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
+use revkeep_vault::ErrorKind;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,9 @@ use crate::lineage::connect_any;
 use crate::schedule::Schedule;
 use crate::source::Connection;
 use crate::target::Target;
+
+/// The longest wait between two tries while the store takes segments.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A base to be written.
 #[derive(Debug)]
@@ -98,6 +102,7 @@ impl Driver {
         let mut backoff = Backoff::new(Duration::from_secs(60));
         let scheduled = job.taken.is_none() && job.heals.is_none();
         loop {
+            let reached = self.head.durable();
             let outcome = tokio::select! {
                 () = stop.cancelled(), if scheduled => return,
                 outcome = Box::pin(self.attempt(&mut job)) => outcome,
@@ -112,9 +117,15 @@ impl Driver {
             }
             let wait = backoff.step() * 5;
             tracing::error!(%error, ?wait, "no base was written, trying again");
+            let store = store_failed(&error);
+            let store_is_back = async {
+                tokio::time::sleep(wait.min(SOON)).await;
+                self.head.beyond(reached).await;
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
+                () = store_is_back, if store => {}
             }
         }
     }
@@ -135,7 +146,15 @@ impl Driver {
             job.heals = Some(first.max(compact));
         }
         self.gaps.recorded().await;
-        let manifest = write(&self.target, &taken, self.previous.as_deref()).await?;
+        let written = write(&self.target, &taken, self.previous.as_deref()).await;
+        let manifest = match written {
+            Err(error) if store_failed(&error) => {
+                // The snapshot is as good as before: the source is not asked for another one.
+                job.taken = Some(taken);
+                return Err(error);
+            }
+            written => written?,
+        };
         let (revision, compact) = (manifest.facts.revision, manifest.facts.compact_revision);
         tracing::info!(
             %revision,
@@ -157,6 +176,11 @@ impl Driver {
         self.previous = Some(manifest);
         Ok(())
     }
+}
+
+/// Whether the same may work later.
+fn store_failed(error: &AgentError) -> bool {
+    matches!(error, AgentError::Vault(error) if error.kind() == ErrorKind::Retry)
 }
 
 /// Waits for the next time on the schedule; for ever without one.

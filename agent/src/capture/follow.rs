@@ -22,6 +22,7 @@ use crate::lease::Leases;
 use crate::lineage::{not_behind, same_cluster};
 use crate::ship::{Full, QueueSender};
 use crate::source::{Connection, Member, Message, Watch};
+use crate::spool::Hole;
 use crate::status::Phase;
 use crate::target::Target;
 
@@ -35,8 +36,10 @@ const LARGEST_REVISION: u64 = MAX_FRAME_PLAIN_BYTES - (2 << 20);
 enum Ended {
     /// The agent is asked to stop.
     Stopped,
-    /// The queue to the vault is full: the watch was let go.
+    /// The queue of what is to be sealed is full: the watch was let go.
     QueueFull,
+    /// What was not kept can be healed by a base now.
+    Healing,
 }
 
 /// The wires of the capture task.
@@ -50,6 +53,8 @@ pub struct Wires {
     pub spool: PathBuf,
     /// The way to the vault.
     pub queue: QueueSender,
+    /// Tells of what was captured and not kept.
+    pub holes: watch::Receiver<Option<Hole>>,
     /// The way to the base task.
     pub jobs: mpsc::Sender<Job>,
     /// Told of what is lost.
@@ -88,6 +93,8 @@ struct State {
     faltered_at: Option<Revision>,
     /// A batch that found no room.
     stuck: Option<Batch>,
+    /// The number of the last hole for which a base was taken.
+    healed: u64,
 }
 
 /// An open watch.
@@ -158,10 +165,12 @@ impl Capture {
             }
             match ended {
                 Ok(Ended::Stopped) => return Ok(()),
+                Ok(Ended::Healing) => {}
                 Ok(Ended::QueueFull) => {
                     self.wires.head.monitor().enter(Phase::Paused, None);
                     tracing::error!(
-                        "the vault is too slow or away, and the queue is full: capture pauses, and relies on the source's history"
+                        "changes are sealed more slowly than they come, and the queue is full: capture pauses, and relies on the \
+                         source's history; see whether the disk of --state-dir answers"
                     );
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
@@ -200,9 +209,12 @@ impl Capture {
             .send_replace(Some(following.member.clone()));
         self.wires.head.monitor().enter(Phase::Watching, None);
         let mut wanted = self.wires.head.wanted();
+        let mut holes = self.wires.holes.clone();
+        let healed = self.state.healed;
         loop {
             let message = tokio::select! {
                 () = stop.cancelled() => return Ok(Ended::Stopped),
+                () = can_heal(&mut holes, healed) => return Ok(Ended::Healing),
                 () = due(&self.batcher, &mut wanted) => {
                     let batch = self.batcher.seal();
                     if self.offer(batch).is_err() {
@@ -249,13 +261,30 @@ impl Capture {
         if let Some(last) = self.last {
             not_behind(&self.wires.target, last, current)?;
             if current.0.saturating_sub(last.0) > self.wires.catch_up_limit {
-                tracing::info!(%last, %current, "far behind: a base is taken instead of a long watch");
+                self.state.needs_base = true;
+                if self.hole().is_none() {
+                    tracing::info!(%last, %current, "far behind: a base is taken instead of a long watch");
+                }
+            }
+        }
+        let hole = self.hole();
+        match hole {
+            Some(hole) if hole.open => {
+                self.last = Some(hole.kept);
+                self.state.lost = None;
                 self.state.needs_base = true;
             }
+            // Nothing is kept until then, so nothing is gained by a base or by what the source sent before now.
+            Some(_) if self.state.needs_base => {
+                self.last = self.last.max(Some(current));
+                self.state.needs_base = false;
+                self.state.faltered_at = None;
+            }
+            _ => {}
         }
         let last = match self.last {
             Some(last) if !self.state.needs_base => last,
-            _ => self.rebase(&member).await?,
+            _ => self.rebase(&member, hole).await?,
         };
         let watch = member.watch_all(last.next()).await?;
         tracing::info!(endpoint, version = identity.version, after = %last, "watching");
@@ -269,7 +298,11 @@ impl Capture {
     }
 
     /// Takes a snapshot; the base is written beside capture, which goes on after the snapshot's revision.
-    async fn rebase(&mut self, member: &Member) -> Result<Revision, AgentError> {
+    async fn rebase(
+        &mut self,
+        member: &Member,
+        hole: Option<Hole>,
+    ) -> Result<Revision, AgentError> {
         // First what may wait for the vault, so that the source does not compact between the snapshot and the next watch.
         self.hand_over().await;
         let monitor = self.wires.head.monitor();
@@ -299,6 +332,10 @@ impl Capture {
         };
         if self.wires.jobs.send(job).await.is_err() {
             return Err(AgentError::Internal("the base task has ended".to_owned()));
+        }
+        if let Some(hole) = hole.filter(|hole| hole.open) {
+            self.state.healed = hole.number;
+            self.wires.queue.healed(hole.number);
         }
         self.last = Some(revision);
         self.state.lost = None;
@@ -372,7 +409,9 @@ impl Capture {
                 compact_revision, ..
             } => {
                 self.state.needs_base = true;
-                self.lost_below(*compact_revision).await;
+                if self.hole().is_none() {
+                    self.lost_below(*compact_revision).await;
+                }
             }
             AgentError::TooLarge { .. } => self.state.needs_base = true,
             AgentError::Fault(_) => {
@@ -384,6 +423,12 @@ impl Capture {
             _ => {}
         }
         error
+    }
+
+    /// What was not kept, unless a base was taken for it: what is lost by it is known only with that base.
+    fn hole(&self) -> Option<Hole> {
+        let hole = *self.wires.holes.borrow();
+        hole.filter(|hole| hole.number > self.state.healed)
     }
 
     async fn wait_for_room(&mut self) {
@@ -406,6 +451,15 @@ impl Capture {
         let endpoint = endpoints.get(self.state.endpoint % count).cloned();
         self.state.endpoint = (self.state.endpoint + 1) % count;
         endpoint.ok_or_else(|| AgentError::Config("--endpoints: name at least one".to_owned()))
+    }
+}
+
+/// Waits until a base can heal a hole after the last one that was healed.
+async fn can_heal(holes: &mut watch::Receiver<Option<Hole>>, healed: u64) {
+    let open = |hole: &Option<Hole>| hole.is_some_and(|hole| hole.open && hole.number > healed);
+    if holes.wait_for(open).await.is_err() {
+        // The spool has ended, and capture is about to.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -22,6 +22,8 @@ pub use log::{LogArguments, LogFormat, LogLevel};
 pub use output::{Format, report};
 use remote::{Remote, RemoteArguments};
 
+/// The shortest time for an attempt.
+const SHORTEST_DEADLINE: Duration = Duration::from_secs(1);
 /// The shortest time between two segments.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The largest batch: the index of a segment has a limit of its own, which millions of small rows would reach.
@@ -35,7 +37,7 @@ const LARGEST_BATCH: usize = 128 << 20;
     after_help = "Examples:\n  \
         revkeep-agent run --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod\n  \
         revkeep-agent run --endpoints https://127.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key \\\n      \
-            --vault 's3://backups/etcd?region=eu-central-1' --cluster prod\n  \
+            --vault 's3://backups/etcd?region=eu-central-1' --cluster prod --state-dir /var/lib/revkeep\n  \
         revkeep-agent snapshot --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod -w json\n  \
         revkeep-agent status; revkeep-agent flush; revkeep-agent snapshot --agent 127.0.0.1:2389"
 )]
@@ -72,7 +74,8 @@ struct RouteArguments {
     /// The cluster's name in the vault.
     #[arg(long, env = "REVKEEP_CLUSTER", value_name = "NAME")]
     cluster: String,
-    /// Where snapshots are spooled; belongs to this agent alone. A temporary directory by default.
+    /// Where snapshots are spooled, and segments while the object store is away; belongs to this agent alone. Name one that
+    /// outlives the process, so that the next start finds what waits. A temporary directory by default.
     #[arg(long, env = "REVKEEP_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -162,9 +165,17 @@ struct RunArguments {
         default_value = "*/30 * * * *"
     )]
     snapshot_schedule: Schedule,
-    /// Changes that may wait in memory while the vault is away.
-    #[arg(long, env = "REVKEEP_QUEUE_BYTES", default_value = "128MiB", value_parser = size::parse)]
+    /// Sealed changes that may wait in --state-dir while the object store is away. Past it later changes are watched and not
+    /// kept; a base is taken as soon as the store is back, and what the source has compacted by then is a recorded gap.
+    #[arg(long, env = "REVKEEP_SPOOL_LIMIT", default_value = "2GiB", value_parser = size::parse, value_name = "SIZE")]
+    spool_limit: usize,
+    /// Changes that may wait in memory to be sealed; those that wait for the object store are in --state-dir.
+    #[arg(long, env = "REVKEEP_QUEUE_BYTES", default_value = "8MiB", value_parser = size::parse, value_name = "SIZE")]
     queue_bytes: usize,
+    /// How long one attempt to store a segment may take, and a second more for every 256 KiB. It is then looked for in the
+    /// store, and put again if it is not there.
+    #[arg(long, env = "REVKEEP_UPLOAD_DEADLINE", default_value = "30s", value_parser = humantime::parse_duration)]
+    upload_deadline: Duration,
     /// Further behind than so many revisions, a base is taken instead of watching them all: a long catch-up is a load on
     /// the source.
     #[arg(
@@ -202,6 +213,8 @@ impl RunArguments {
                 bytes: self.flush_bytes.max(1),
             },
             queue_bytes: self.queue_bytes,
+            spool_limit: self.spool_limit as u64,
+            upload_deadline: self.upload_deadline.max(SHORTEST_DEADLINE),
             schedule: Some(self.snapshot_schedule.clone()),
             catch_up_limit: self.catch_up_limit.max(1),
             grace: self.grace,

@@ -153,6 +153,20 @@ impl HeadKeeper {
         self.wanted.subscribe()
     }
 
+    /// The newest base, its compact revision, and how far the vault reaches.
+    #[must_use]
+    pub fn basis(&self) -> (Revision, Revision, Option<Revision>) {
+        let state = self.state.borrow();
+        (state.base, state.compact, state.front.durable())
+    }
+
+    /// Waits until the vault reaches beyond a revision.
+    pub async fn beyond(&self, reached: Option<Revision>) {
+        let mut durable = self.durable.subscribe();
+        // The sender is held by `self`, so this ends by the condition alone.
+        let _ = durable.wait_for(|durable| *durable > reached).await;
+    }
+
     /// A segment is in the vault.
     pub fn segment(&self, first: Revision, last: Revision) {
         self.note(|state| state.front.segment(first, last));

@@ -209,6 +209,19 @@ impl LeaseBook {
         facts
     }
 
+    /// A fact that was given for a segment which is not kept after all: it is given again.
+    pub fn returned(&mut self, fact: LeaseFact) {
+        let known = self.entries.contains_key(&fact.id)
+            || self.insert(
+                fact.id,
+                Answer::Granted(fact.granted_ttl_s),
+                Some(fact.first_seen),
+            );
+        if known {
+            self.unstored.insert((fact.first_seen, fact.id));
+        }
+    }
+
     fn due(&self, last: Revision) -> impl Iterator<Item = (Revision, i64)> {
         self.unstored.range(..=(last, i64::MAX)).copied()
     }
@@ -329,6 +342,22 @@ mod tests {
         book.answered(7, Some(60));
         book.listed(&[]);
         assert_eq!(book.facts(Revision(10)), [fact(7, 60, 10)]);
+    }
+
+    #[test]
+    fn a_fact_that_was_not_kept_is_given_again() {
+        let mut book = LeaseBook::default();
+        book.saw(7, Revision(10));
+        book.take(1);
+        book.answered(7, Some(60));
+        for fact in book.facts(Revision(10)) {
+            // It has ended meanwhile.
+            book.listed(&[]);
+            book.returned(fact);
+        }
+        book.listed(&[]);
+        assert_eq!(book.facts(Revision(20)), [fact(7, 60, 10)]);
+        assert_eq!(book.facts(Revision(20)), []);
     }
 
     #[test]

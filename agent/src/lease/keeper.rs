@@ -92,6 +92,17 @@ impl Leases {
         self.book().facts(last)
     }
 
+    /// Facts that were given for a segment which is not kept after all.
+    pub fn returned(&self, facts: Vec<LeaseFact>) {
+        if facts.is_empty() {
+            return;
+        }
+        let mut book = self.book();
+        for fact in facts {
+            book.returned(fact);
+        }
+    }
+
     /// Asks the member that is watched, until `done`.
     pub async fn run(
         self: Arc<Self>,

@@ -51,6 +51,11 @@ impl Facts {
         }
     }
 
+    /// Takes back leases of segments that were not kept, for the next one.
+    pub fn returned(&self, leases: Vec<LeaseFact>) {
+        self.leases.returned(leases);
+    }
+
     /// The facts to store beside the batch.
     pub async fn gather(&mut self, batch: &Batch) -> SegmentFacts {
         let member = self.member.borrow().clone();

@@ -6,5 +6,5 @@ mod seal;
 mod upload;
 
 pub use facts::{Facts, SegmentFacts};
-pub use queue::{Full, Held, QueueReceiver, QueueSender, bounded};
+pub use queue::{Full, Held, QueueReceiver, QueueSender, Queued, bounded};
 pub use upload::{Shipper, Shipping};

@@ -1,5 +1,5 @@
-//! Batches that wait for the vault, bounded by their bytes. The watch never waits here: a full queue is told at once,
-//! and capture then lets go of the watch and comes back to the source's own history.
+//! Batches that wait to be sealed, bounded by their bytes. The watch never waits here: a full queue, as when the disk of
+//! the spool hangs, is told at once, and capture then lets go of the watch and comes back to the source's own history.
 
 use std::sync::Arc;
 
@@ -23,16 +23,25 @@ pub struct Held {
     pub share: OwnedSemaphorePermit,
 }
 
+/// What comes out of the queue, in the order in which it went in.
+#[derive(Debug)]
+pub enum Queued {
+    /// A batch.
+    Batch(Held),
+    /// A base was taken because of the hole with this number; the batches that follow continue that base.
+    Healed(u64),
+}
+
 /// The end that capture has.
 #[derive(Clone, Debug)]
 pub struct QueueSender {
     room: Arc<Semaphore>,
     units: usize,
-    held: mpsc::UnboundedSender<Held>,
+    held: mpsc::UnboundedSender<Queued>,
 }
 
 /// The end that ships.
-pub type QueueReceiver = mpsc::UnboundedReceiver<Held>;
+pub type QueueReceiver = mpsc::UnboundedReceiver<Queued>;
 
 /// A queue that holds up to `bytes` of rows, or one batch that is larger.
 #[must_use]
@@ -53,7 +62,7 @@ impl QueueSender {
         match Arc::clone(&self.room).try_acquire_many_owned(share) {
             Ok(share) => {
                 // Whoever runs capture watches `closed`; the rows stay in the source.
-                let _ = self.held.send(Held { batch, share });
+                let _ = self.held.send(Queued::Batch(Held { batch, share }));
                 Ok(())
             }
             Err(_) => Err(Full(batch)),
@@ -69,8 +78,13 @@ impl QueueSender {
     pub async fn push(&self, batch: Batch) {
         let share = self.share_of(&batch);
         if let Ok(share) = Arc::clone(&self.room).acquire_many_owned(share).await {
-            let _ = self.held.send(Held { batch, share });
+            let _ = self.held.send(Queued::Batch(Held { batch, share }));
         }
+    }
+
+    /// Tells that a base was taken because of a hole in what was kept.
+    pub fn healed(&self, hole: u64) {
+        let _ = self.held.send(Queued::Healed(hole));
     }
 
     fn share_of(&self, batch: &Batch) -> u32 {

@@ -9,13 +9,13 @@ use crate::capture::batch::Batch;
 /// Live segments are small and merged later: speed counts.
 pub(super) const ZSTD_LEVEL: i32 = 3;
 
-/// Seals the batch with its facts.
+/// Seals the batch with its facts; what is packed is let go of at once.
 pub(super) fn seal(
     mut writer: SegmentWriter,
-    batch: &Batch,
+    batch: Batch,
     facts: SegmentFacts,
 ) -> Result<SealedSegment, FormatError> {
-    for stamped in &batch.transactions {
+    for stamped in batch.transactions {
         let rows: Vec<Row<'_>> = stamped
             .transaction
             .rows

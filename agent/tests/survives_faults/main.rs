@@ -12,6 +12,7 @@ mod mid_compaction;
 mod rows;
 mod short_leases;
 mod slow_head;
+mod spooled;
 mod stopped_during_base;
 mod store_away;
 mod two_agents;

@@ -13,10 +13,12 @@ use revkeep_agent::capture::joiner::Transaction;
 use revkeep_agent::head::HeadKeeper;
 use revkeep_agent::lease::Leases;
 use revkeep_agent::ship::{Facts, Shipper, bounded};
+use revkeep_agent::spool::{Place, Spool};
 use revkeep_harness::{Fault, FaultyStore, Request};
 use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::{Revision, RowBuf, RowKey};
 use revkeep_vault::{SourceIdentity, Vault};
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -57,14 +59,17 @@ async fn target(store: Arc<dyn ObjectStore>) -> Result<Target> {
     Ok(Target { cluster, timeline })
 }
 
-fn shipper(target: &Target, head: &Arc<HeadKeeper>) -> Shipper {
+async fn shipper(target: &Target, head: &Arc<HeadKeeper>, state: &TempDir) -> Result<Shipper> {
     let member = watch::Sender::new(None);
     let leases = Arc::new(Leases::default());
-    Shipper {
+    let spool = Spool::open(state.path(), Place::of(target), 1 << 20).await?;
+    Ok(Shipper {
         target: target.clone(),
+        spool: Arc::new(spool),
+        deadline: WITHIN,
         facts: Facts::new(member.subscribe(), leases, Revision::ZERO),
         head: Arc::clone(head),
-    }
+    })
 }
 
 fn head() -> Arc<HeadKeeper> {
@@ -76,7 +81,8 @@ fn head() -> Arc<HeadKeeper> {
 async fn what_cannot_be_sealed_ends_shipping_and_is_told() -> Result<()> {
     let target = target(Arc::new(InMemory::new())).await?;
     let (queue, batches) = bounded(1 << 20);
-    let shipping = shipper(&target, &head()).start(batches);
+    let state = TempDir::with_prefix("revkeep-shipping-")?;
+    let shipping = shipper(&target, &head(), &state).await?.start(batches);
     queue.push(batch(2)).await;
     let empty = Batch {
         transactions: Vec::new(),
@@ -103,7 +109,8 @@ async fn a_head_that_hangs_holds_up_no_segment() -> Result<()> {
     let done = CancellationToken::new();
     let writing = tokio::spawn(head.writer(target.clone()).run(done.clone()));
     let (queue, batches) = bounded(1 << 20);
-    let shipping = shipper(&target, &head).start(batches);
+    let state = TempDir::with_prefix("revkeep-shipping-")?;
+    let shipping = shipper(&target, &head, &state).await?.start(batches);
     for main in 2..=20 {
         queue.push(batch(main)).await;
         // Every base asks for a head at once.

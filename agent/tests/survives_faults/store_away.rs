@@ -1,4 +1,4 @@
-//! The object store goes away and comes back.
+//! The object store goes away for longer than the spool holds, and comes back.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use revkeep_vault::{Cluster, Coverage, Vault};
 
 use crate::world::{World, compact, put};
 
-/// What the queue holds, and values that fill it several times.
-const QUEUE: &str = "64KiB";
+/// What the spool holds, and values that fill it several times.
+const SPOOL: &str = "128KiB";
 const VALUE_BYTES: usize = 4 << 10;
 const VALUES: usize = 120;
 
@@ -30,14 +30,14 @@ async fn fill(client: &mut Client) -> Result<i64> {
 }
 
 /// The cluster, past the gate.
-async fn cluster(s3: &SeaweedFs, prefix: &str) -> Result<Cluster> {
+pub(crate) async fn cluster(s3: &SeaweedFs, prefix: &str) -> Result<Cluster> {
     let store = Arc::new(s3.object_store()?);
     let vault = Vault::with_store(store, Path::from(prefix)).await?;
     Ok(vault.cluster(&CLUSTER.parse()?))
 }
 
 /// What the head says is in the vault.
-async fn honest(cluster: &Cluster) -> Result<Option<Head>> {
+pub(crate) async fn honest(cluster: &Cluster) -> Result<Option<Head>> {
     // First the head: what is stored meanwhile only adds to the coverage.
     let head = cluster.head().await?;
     let timeline = cluster.newest_timeline().await?.context("no timeline")?;
@@ -70,8 +70,8 @@ async fn an_outage_of_the_store_is_told_healed_and_its_gap_is_exact() -> Result<
         "200ms",
         "--flush-bytes",
         "16KiB",
-        "--queue-bytes",
-        QUEUE,
+        "--spool-limit",
+        SPOOL,
     ];
     let mut agent = Agent::start(&world.path("agent"), &etcd.endpoints(), &gated, &flags)?;
     put(&mut client, "before", 20).await?;
@@ -82,7 +82,7 @@ async fn an_outage_of_the_store_is_told_healed_and_its_gap_is_exact() -> Result<
 
     gate.close();
     let filled = fill(&mut client).await?;
-    agent.wait_for_log("the queue is full").await?;
+    agent.wait_for_log("the spool is full").await?;
     agent.wait_for_log("segment was not stored").await?;
     let compacted = filled - 3;
     compact(&mut client, compacted).await?;
@@ -97,6 +97,7 @@ async fn an_outage_of_the_store_is_told_healed_and_its_gap_is_exact() -> Result<
     let later = Truth::now(&mut client).await?;
     let info = world.durable(later.revision).await?;
     honest(&cluster).await?;
+    let log = agent.log();
     agent.stop().await?;
     let head = honest(&cluster).await?.context("no head")?;
     ensure!(head.durable_revision.0 == later.revision, "{head:?}");
@@ -104,15 +105,22 @@ async fn an_outage_of_the_store_is_told_healed_and_its_gap_is_exact() -> Result<
     let [kept, healed] = info.ranges()[..] else {
         anyhow::bail!("{info:?}")
     };
-    // What was in the queue when it was full arrived; what came after it until the compaction is the gap.
+    // What was in the spool when it was full arrived; what came after it until the compaction is the gap.
     ensure!(
         kept.0 == 1 && kept.1 > before.revision && kept.1 < filled,
         "{info:?}"
     );
     ensure!(healed == (compacted, later.revision), "{info:?}");
     ensure!(info.lost() == [(kept.1 + 1, compacted - 1)], "{info:?}");
+    ensure!(log.matches("the spool is full").count() == 1, "{log}");
     for truth in [&before, &after, &later] {
         world.comes_back(&etcd, truth).await?;
+    }
+    let last_kept = world.restore(kept.1, &world.path("kept")).await?;
+    ensure!(last_kept.code == 0, "{last_kept:?}");
+    for lost in [kept.1 + 1, compacted - 1] {
+        let refused = world.restore(lost, &world.path("lost")).await?;
+        ensure!(refused.code == 15, "{lost}: {refused:?}");
     }
     Ok(())
 }
@@ -132,19 +140,22 @@ async fn a_stop_while_the_store_is_away_ends_within_its_grace() -> Result<()> {
     let etcd = Etcd::start(&version).await?;
     let mut client = etcd.client().await?;
     let flags = ["--flush-interval", "200ms", "--flush-bytes", "16KiB"];
-    let flags = [&flags[..], &["--queue-bytes", QUEUE, "--grace", "1s"]].concat();
+    let flags = [&flags[..], &["--grace", "5s"]].concat();
     let mut agent = Agent::start(&world.path("agent"), &etcd.endpoints(), &gated, &flags)?;
     let before = put(&mut client, "before", 20).await?;
     world.durable(before).await?;
 
     gate.close();
-    fill(&mut client).await?;
-    agent.wait_for_log("the queue is full").await?;
-    // It must not wait for room in the queue: nobody knows when the store comes back.
+    let filled = fill(&mut client).await?;
+    agent.wait_for_log("segment was not stored").await?;
+    // It must not wait for the store: nobody knows when it comes back.
     let ended = agent.terminate().await?;
-    ensure!(ended.code() == Some(1), "{ended}:\n{}", agent.log());
-    ensure!(agent.log().contains("within the grace time"));
+    ensure!(ended.success(), "{ended}:\n{}", agent.log());
+    ensure!(agent.log().contains("the rest is in the spool"));
 
+    let filling = Truth::now(&mut client).await?;
+    compact(&mut client, filled).await?;
+    put(&mut client, "after", 5).await?;
     gate.open();
     let agent = Agent::start(&world.path("agent"), &etcd.endpoints(), &gated, &flags)?;
     let truth = Truth::now(&mut client).await?;
@@ -154,5 +165,8 @@ async fn a_stop_while_the_store_is_away_ends_within_its_grace() -> Result<()> {
         info.ranges() == [(1, truth.revision)] && info.gaps.is_empty(),
         "{info:?}"
     );
-    world.comes_back(&etcd, &truth).await
+    for truth in [&filling, &truth] {
+        world.comes_back(&etcd, truth).await?;
+    }
+    Ok(())
 }

@@ -24,6 +24,8 @@ pub enum Fault {
     TimesOut,
     /// It was done, and the answer is an error.
     AnswerLost,
+    /// It was done, and no answer comes.
+    AnswerHangs,
     /// It fails at once, and is done a little later.
     DoneLater,
     /// It is neither done nor answered.
@@ -142,6 +144,7 @@ impl ObjectStore for FaultyStore {
         }
         let done = self.inner.put_opts(location, payload, options).await;
         match fault {
+            Some(Fault::AnswerHangs) => std::future::pending().await,
             Some(_) => Err(failed("the answer was lost")),
             None => done,
         }

@@ -84,6 +84,11 @@ impl Agent {
         Ok(Self { process })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.process.log()

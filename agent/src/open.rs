@@ -1,0 +1,134 @@
+//! Both ends, opened and found to belong together; with the store away, what an earlier process knew of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::BaseManifest;
+use revkeep_vault::{ErrorKind, VaultError};
+
+use crate::AgentError;
+use crate::backoff::Backoff;
+use crate::lineage::{connect_any, connect_first, not_behind, timeline_for};
+use crate::remembered::Remembered;
+use crate::run::Route;
+use crate::source::Member;
+use crate::status::{Monitor, Phase};
+use crate::target::{Target, open_cluster};
+
+/// The longest wait before the vault is opened again.
+const OPEN_RETRY_LIMIT: Duration = Duration::from_secs(30);
+/// How long the store may take, where an earlier process knew it.
+const STORE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What capture starts from.
+pub(crate) struct Opened {
+    pub(crate) target: Target,
+    pub(crate) previous: Option<Arc<BaseManifest>>,
+    /// The newest base, and its compact revision.
+    pub(crate) base: (Revision, Revision),
+    /// How far the vault reaches.
+    pub(crate) cursor: Option<Revision>,
+    /// Whether the store was away, and all this is remembered.
+    pub(crate) away: bool,
+}
+
+impl Opened {
+    /// Says where capture goes on: after what is in the vault and in the spool.
+    pub(crate) fn tell(&self, after: Option<Revision>) {
+        tracing::info!(
+            cluster = %self.target.cluster.name(),
+            timeline = %self.target.timeline.id(),
+            cursor = self.cursor.map(|cursor| cursor.0),
+            after = after.map(|after| after.0),
+            "capture starts"
+        );
+    }
+}
+
+/// Opens both ends.
+pub(crate) async fn open(route: &Route) -> Result<(Opened, Member), AgentError> {
+    let cluster = open_cluster(&route.vault, &route.cluster).await?;
+    let (member, identity) = connect_first(&route.connection).await?;
+    let target = timeline_for(cluster, &identity).await?;
+    let newest = target.timeline.newest().await?;
+    let cursor = newest.as_ref().map(|newest| newest.cursor);
+    if let Some(cursor) = cursor {
+        // Asked after the vault was read: another agent may have stored what was not there before.
+        not_behind(&target, cursor, member.current_revision().await?)?;
+    }
+    let previous = newest.map(|newest| Arc::new(newest.base));
+    let base = previous.as_ref().map_or_else(Default::default, |base| {
+        (base.facts.revision, base.facts.compact_revision)
+    });
+    let opened = Opened {
+        target,
+        previous,
+        base,
+        cursor,
+        away: false,
+    };
+    Ok((opened, member))
+}
+
+/// As [`open`]. A vault that is away is waited for, since a restart would bring it back no sooner, and would take the pod
+/// out of service that the agent shares with etcd. It is not waited for where an earlier process knew it: the source may
+/// compact meanwhile what nobody watches.
+pub(crate) async fn open_in_time(
+    route: &Route,
+    state_dir: &Path,
+    monitor: &Monitor,
+) -> Result<Opened, AgentError> {
+    let remembered = Remembered::read(state_dir, &route.vault, &route.cluster);
+    let patience = remembered
+        .as_ref()
+        .map_or(Duration::MAX, |_| STORE_PATIENCE);
+    let mut backoff = Backoff::new(OPEN_RETRY_LIMIT);
+    loop {
+        let error = match tokio::time::timeout(patience, Box::pin(open(route))).await {
+            Ok(Err(AgentError::Vault(error))) if error.kind() == ErrorKind::Retry => error,
+            Ok(opened) => return Ok(opened?.0),
+            Err(_) => VaultError::new(
+                ErrorKind::Retry,
+                format!("open the vault: no answer within {patience:?}"),
+            ),
+        };
+        monitor.vault_failed(&error);
+        if let Some(remembered) = &remembered {
+            return known(route, remembered, &error).await;
+        }
+        let wait = backoff.step();
+        tracing::warn!(%error, ?wait, "the vault was not opened, trying again");
+        // Meanwhile it is told whether the source answers.
+        match connect_first(&route.connection).await {
+            Ok(_) => monitor.enter(Phase::Opening, Some(&error)),
+            Err(error) => monitor.enter(Phase::Starting, Some(&error)),
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// What is remembered, compared with the source.
+async fn known(
+    route: &Route,
+    remembered: &Remembered,
+    error: &VaultError,
+) -> Result<Opened, AgentError> {
+    let durable = remembered.durable;
+    let target = remembered.target().await?;
+    let (member, _) = connect_any(&route.connection, &target).await?;
+    not_behind(&target, durable, member.current_revision().await?)?;
+    tracing::warn!(
+        %error,
+        %durable,
+        "the object store is away: capture goes on from what was known of it, into the spool"
+    );
+    Ok(Opened {
+        target,
+        previous: None,
+        base: (remembered.base, remembered.compact),
+        cursor: Some(durable),
+        away: true,
+    })
+}

@@ -1,0 +1,179 @@
+//! What the agent knew of its vault when it last ran, in a small file beside the spool: so that a start while the object
+//! store is away goes on at once, and the source cannot compact what nobody watches meanwhile.
+//!
+//! It is a hint. The vault is asked for its id before anything is written into it. How far it reached may be behind by some
+//! seconds; the agent then captures a little again.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::TimelineRecord;
+use revkeep_schemas::names::{TimelineId, VaultId};
+use revkeep_vault::Vault;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::AgentError;
+use crate::head::HeadKeeper;
+use crate::target::{Target, WRITER, cluster_name};
+
+const FILE: &str = "remembered.json";
+/// Between two writes.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Where the agent wrote, and how far the vault reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Remembered {
+    vault_url: String,
+    vault_id: String,
+    cluster: String,
+    timeline: TimelineId,
+    /// The timeline's record, as it is encoded in the vault, in hexadecimal.
+    record: String,
+    /// How far the vault reached.
+    pub(crate) durable: Revision,
+    /// Its newest base.
+    pub(crate) base: Revision,
+    /// That base's compact revision.
+    pub(crate) compact: Revision,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        // A string takes whatever is written to it.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.map(byte).collect()
+}
+
+impl Remembered {
+    /// What is to be remembered; `None` before there is a base.
+    pub(crate) fn of(vault_url: &str, target: &Target, head: &HeadKeeper) -> Option<Self> {
+        let (base, compact, durable) = head.basis();
+        Some(Self {
+            vault_url: vault_url.to_owned(),
+            vault_id: target.cluster.vault().id().to_string(),
+            cluster: target.cluster.name().to_string(),
+            timeline: target.timeline.id(),
+            record: hex(&target.timeline.record().encode()),
+            durable: durable?,
+            base,
+            compact,
+        })
+    }
+
+    /// What an earlier process left, if that was for the same vault and cluster. What cannot be read is as if it were not
+    /// there.
+    pub(crate) fn read(state_dir: &Path, vault_url: &str, cluster: &str) -> Option<Self> {
+        let bytes = fs::read(state_dir.join(FILE)).ok()?;
+        let read: Self = serde_json::from_slice(&bytes).ok()?;
+        (read.vault_url == vault_url && read.cluster == cluster).then_some(read)
+    }
+
+    /// The target, without asking the store.
+    pub(crate) async fn target(&self) -> Result<Target, AgentError> {
+        let unreadable =
+            || AgentError::Config(format!("--state-dir: {FILE} is damaged: remove it"));
+        let id = u128::from_str_radix(&self.vault_id, 16).map_err(|_| unreadable())?;
+        let record = unhex(&self.record).ok_or_else(unreadable)?;
+        let record = TimelineRecord::decode(&record)?;
+        let vault = Vault::known(&self.vault_url, VaultId(id.to_be_bytes())).await?;
+        let cluster = vault
+            .with_writer(WRITER)
+            .cluster(&cluster_name(&self.cluster)?);
+        let timeline = cluster.known_timeline(self.timeline, record);
+        Ok(Target { cluster, timeline })
+    }
+
+    fn write(&self, state_dir: &Path) -> std::io::Result<()> {
+        let temporary = state_dir.join(format!("{FILE}.tmp"));
+        let mut file = File::create(&temporary)?;
+        // Not synced: what a power cut leaves of it is read or passed over, and every write would disturb the disk.
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        fs::rename(&temporary, state_dir.join(FILE))
+    }
+}
+
+/// Keeps the file up to date until `done`. A disk that fails costs only the start without the store.
+pub(crate) async fn remember(
+    (state_dir, vault_url, target): (PathBuf, String, Target),
+    head: Arc<HeadKeeper>,
+    done: CancellationToken,
+) {
+    let mut written = None;
+    loop {
+        let now = Remembered::of(&vault_url, &target, &head);
+        if let Some(now) = now.filter(|now| Some(now) != written.as_ref()) {
+            let (folder, file) = (state_dir.clone(), now.clone());
+            let writing = tokio::task::spawn_blocking(move || file.write(&folder)).await;
+            if let Ok(Err(error)) = writing {
+                tracing::debug!(%error, "what is known of the vault was not written to --state-dir");
+            }
+            written = Some(now);
+        }
+        if done.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = done.cancelled() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use revkeep_schemas::manifest::SourceIdentity;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn gives_the_target_back_for_the_same_vault_and_cluster_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = format!("file://{}", folder.path().join("vault").display());
+        let made = Vault::create(&vault).await.unwrap();
+        let cluster = made.cluster(&"test".parse().unwrap());
+        let source = SourceIdentity {
+            cluster_id: 77,
+            ..SourceIdentity::default()
+        };
+        let timeline = cluster.create_timeline(source, None).await.unwrap();
+        let target = Target { cluster, timeline };
+        let head = HeadKeeper::new(Revision(3), Revision(2), None);
+        assert_eq!(Remembered::of(&vault, &target, &head), None);
+        let head = HeadKeeper::new(Revision(3), Revision(2), Some(Revision(9)));
+        let remembered = Remembered::of(&vault, &target, &head).unwrap();
+        remembered.write(folder.path()).unwrap();
+
+        let read = |url: &str, cluster| Remembered::read(folder.path(), url, cluster);
+        assert_eq!(read("file:///other", "test"), None);
+        assert_eq!(read(&vault, "other"), None);
+        let read = read(&vault, "test").unwrap();
+        assert_eq!(read, remembered);
+        let again = read.target().await.unwrap();
+        assert_eq!(again.timeline.record(), target.timeline.record());
+        assert_eq!(again.timeline.id(), target.timeline.id());
+        assert_eq!(again.cluster.vault().id(), made.id());
+        again
+            .timeline
+            .put_gap(Revision(4), Revision(5), "test")
+            .await
+            .unwrap();
+        let damaged = folder.path().join(FILE);
+        fs::write(damaged, "{").unwrap();
+        assert_eq!(Remembered::read(folder.path(), &vault, "test"), None);
+    }
+}

@@ -1,0 +1,324 @@
+//! What waits, in which order, and how much of it. Pure.
+
+use std::collections::VecDeque;
+
+use revkeep_schemas::Revision;
+use revkeep_schemas::names::Uid;
+use revkeep_schemas::segment::SealedSegment;
+
+/// A file takes up whole blocks of the disk.
+const BLOCK_BYTES: u64 = 4 << 10;
+/// Sealed bytes that may wait in memory alone; what is larger waits there alone.
+const MEMORY_BYTES: u64 = 4 << 20;
+
+/// Names one waiting segment for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// Revisions that were captured and not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Grows with every hole, and when one gets larger at its beginning.
+    pub number: u64,
+    /// The last revision before it.
+    pub kept: Revision,
+    /// Segments go up again and there is room: a base heals it now.
+    pub open: bool,
+}
+
+/// A segment that was not kept.
+#[derive(Debug)]
+pub struct Refused(pub Box<SealedSegment>);
+
+/// Where the bytes of a segment are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In memory, and perhaps in a file too.
+    Memory(Box<SealedSegment>),
+    /// In the file of this range and suffix.
+    File(Revision, Revision, Uid),
+}
+
+#[derive(Debug)]
+struct Entry {
+    ticket: Ticket,
+    first: Revision,
+    last: Revision,
+    uid: Uid,
+    cost: u64,
+    /// The segment, until it is in a file.
+    held: Option<Box<SealedSegment>>,
+}
+
+/// Segments in the order in which they go up. A file is written for each only after all before it have one, so those
+/// without a file are always the newest.
+#[derive(Debug)]
+pub struct Waiting {
+    limit: u64,
+    entries: VecDeque<Entry>,
+    /// Bytes of everything that waits, with what lies in the folder beside it.
+    used: u64,
+    /// Bytes of those without a file.
+    in_memory: u64,
+    next_ticket: u64,
+    filing: bool,
+    hole: Option<Hole>,
+    holes: u64,
+    /// How much waited when the hole began.
+    used_at_hole: u64,
+}
+
+/// What a file of so many bytes takes up.
+pub(super) const fn cost_of(bytes: u64) -> u64 {
+    bytes.div_ceil(BLOCK_BYTES).saturating_mul(BLOCK_BYTES)
+}
+
+impl Waiting {
+    /// Nothing waits; up to `limit` bytes may, of which `beside` are taken by what is not ours to upload.
+    #[must_use]
+    pub const fn new(limit: u64, beside: u64) -> Self {
+        Self {
+            limit,
+            entries: VecDeque::new(),
+            used: beside,
+            in_memory: 0,
+            next_ticket: 0,
+            filing: false,
+            hole: None,
+            holes: 0,
+            used_at_hole: 0,
+        }
+    }
+
+    /// A file that an earlier process left, after those that were found before it.
+    pub fn found(&mut self, first: Revision, last: Revision, uid: Uid, bytes: u64) {
+        self.filing = true;
+        self.push(first, last, uid, bytes, None);
+    }
+
+    /// How far the vault and what waits reach together without a hole, if the vault reaches to `durable`.
+    #[must_use]
+    pub fn reach(&self, durable: Revision) -> Revision {
+        let mut ranges: Vec<_> = self.entries.iter().map(|e| (e.first, e.last)).collect();
+        ranges.sort_unstable();
+        ranges.into_iter().fold(durable, |reached, (first, last)| {
+            if first <= reached.next() {
+                reached.max(last)
+            } else {
+                reached
+            }
+        })
+    }
+
+    /// Takes a segment when there is room, or when it is the only one.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is none, or a hole is before it: it is discarded, and so is what follows.
+    pub fn admit(&mut self, segment: SealedSegment) -> Result<(), Refused> {
+        let bytes = segment.bytes.len() as u64;
+        let full = self.used.saturating_add(cost_of(bytes)) > self.limit;
+        if self.hole.is_some() || (full && !self.entries.is_empty()) {
+            self.lose(segment.first);
+            return Err(Refused(Box::new(segment)));
+        }
+        let (first, last, uid) = (segment.first, segment.last, segment.uid);
+        self.push(first, last, uid, bytes, Some(Box::new(segment)));
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        first: Revision,
+        last: Revision,
+        uid: Uid,
+        bytes: u64,
+        held: Option<Box<SealedSegment>>,
+    ) {
+        let cost = cost_of(bytes);
+        self.used = self.used.saturating_add(cost);
+        if held.is_some() {
+            self.in_memory = self.in_memory.saturating_add(cost);
+        }
+        self.entries.push_back(Entry {
+            ticket: Ticket(self.next_ticket),
+            first,
+            last,
+            uid,
+            cost,
+            held,
+        });
+        self.next_ticket += 1;
+    }
+
+    /// Revisions from here on are not kept.
+    fn lose(&mut self, first: Revision) {
+        let kept = first.previous();
+        if self.hole.is_some_and(|hole| hole.kept <= kept) {
+            return;
+        }
+        if self.hole.is_none() {
+            self.used_at_hole = self.used;
+        }
+        self.holes += 1;
+        self.hole = Some(Hole {
+            number: self.holes,
+            kept,
+            open: self.hole.is_some_and(|hole| hole.open),
+        });
+        self.settle();
+    }
+
+    /// From now on until nothing waits, what waits is to be filed.
+    pub const fn start_filing(&mut self) {
+        self.filing = true;
+    }
+
+    /// Whether what waits is to be filed.
+    #[must_use]
+    pub const fn must_file(&self) -> bool {
+        self.filing || self.in_memory > MEMORY_BYTES
+    }
+
+    /// The oldest segment without a file.
+    #[must_use]
+    pub fn to_file(&self) -> Option<(Ticket, SealedSegment)> {
+        let entry = self.entries.iter().find(|entry| entry.held.is_some())?;
+        let held = entry.held.as_deref()?;
+        Some((entry.ticket, held.clone()))
+    }
+
+    /// The segment is in a file. False when it waits no longer: the file is to be removed.
+    #[must_use]
+    pub fn filed(&mut self, ticket: Ticket) -> bool {
+        let Some(entry) = self.entry(ticket) else {
+            return false;
+        };
+        let cost = entry.cost;
+        if entry.held.take().is_some() {
+            self.in_memory = self.in_memory.saturating_sub(cost);
+        }
+        true
+    }
+
+    fn entry(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+        let at = self
+            .entries
+            .binary_search_by_key(&ticket, |entry| entry.ticket)
+            .ok()?;
+        self.entries.get_mut(at)
+    }
+
+    /// The disk takes no more: keeps what memory may hold, and always the oldest, and gives back the others.
+    pub fn refused_by_disk(&mut self) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        while self.in_memory > MEMORY_BYTES && self.entries.len() > 1 {
+            let newest = self.entries.back();
+            let Some(entry) = newest
+                .is_some_and(|entry| entry.held.is_some())
+                .then(|| self.entries.pop_back())
+                .flatten()
+            else {
+                break;
+            };
+            self.lose(entry.first);
+            self.used = self.used.saturating_sub(entry.cost);
+            self.in_memory = self.in_memory.saturating_sub(entry.cost);
+            refused.extend(entry.held.map(Refused));
+        }
+        refused
+    }
+
+    /// The segment that goes up next.
+    #[must_use]
+    pub fn head(&self) -> Option<(Ticket, Source)> {
+        let entry = self.entries.front()?;
+        let source = entry.held.clone().map_or(
+            Source::File(entry.first, entry.last, entry.uid),
+            Source::Memory,
+        );
+        Some((entry.ticket, source))
+    }
+
+    /// The store has the segment that went up. True when its file is to be removed.
+    #[must_use]
+    pub fn acknowledged(&mut self, ticket: Ticket) -> bool {
+        let filed = self.take_head(ticket);
+        if let Some(hole) = &mut self.hole {
+            // Room for some segments first, so that what follows the base is not refused at once.
+            let enough = self.used <= self.used_at_hole / 8 * 7;
+            hole.open = hole.open || enough || self.entries.is_empty();
+        }
+        self.settle();
+        filed
+    }
+
+    /// The file of the segment that was to go up cannot be used, and is gone from the folder.
+    pub fn unusable(&mut self, ticket: Ticket) {
+        let Some(first) = self.head_is(ticket).map(|entry| entry.first) else {
+            return;
+        };
+        let only = self.hole.is_none();
+        self.take_head(ticket);
+        self.lose(first);
+        if let Some(hole) = self.hole.as_mut().filter(|_| only) {
+            // There is room: nothing has to be waited for.
+            hole.open = true;
+        }
+        self.settle();
+    }
+
+    fn head_is(&self, ticket: Ticket) -> Option<&Entry> {
+        self.entries.front().filter(|entry| entry.ticket == ticket)
+    }
+
+    fn take_head(&mut self, ticket: Ticket) -> bool {
+        if self.head_is(ticket).is_none() {
+            return false;
+        }
+        let Some(entry) = self.entries.pop_front() else {
+            return false;
+        };
+        self.used = self.used.saturating_sub(entry.cost);
+        if entry.held.is_some() {
+            self.in_memory = self.in_memory.saturating_sub(entry.cost);
+        }
+        entry.held.is_none()
+    }
+
+    fn settle(&mut self) {
+        if self.entries.is_empty() {
+            self.filing = false;
+            if let Some(hole) = &mut self.hole {
+                hole.open = true;
+            }
+        }
+    }
+
+    /// What is lost now, until capture has taken a base.
+    #[must_use]
+    pub const fn hole(&self) -> Option<Hole> {
+        self.hole
+    }
+
+    /// A base was taken because of this hole: what comes now follows the base. A hole that has changed since stays.
+    pub fn healed(&mut self, number: u64) {
+        if self.hole.is_some_and(|hole| hole.number <= number) {
+            self.hole = None;
+        }
+    }
+
+    /// How many segments wait, and the bytes of them and of what lies beside them.
+    #[must_use]
+    pub fn load(&self) -> (usize, u64) {
+        (self.entries.len(), self.used)
+    }
+
+    /// Whether everything that waits is in files.
+    #[must_use]
+    pub const fn all_filed(&self) -> bool {
+        self.in_memory == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;
