@@ -159,7 +159,7 @@ async fn capture(
     let basing = tokio::spawn(driver.run(incoming, stop.clone()));
     let tasks = tasks(&shipping, [&basing, &recording, &leasing, &heading]);
     let seen = member.subscribe();
-    status.attach(Live::new(&target, &head, seen, &jobs, tasks));
+    status.attach(Live::new(&target, (&head, &spool), seen, &jobs, tasks));
     let wires = Wires {
         connection: route.connection,
         target,

@@ -23,5 +23,5 @@ mod testing;
 mod waiting;
 
 pub use folder::{Folder, Found, Place};
-pub use segments::{Next, Spool};
+pub use segments::{Load, Next, Spool};
 pub use waiting::{Hole, Refused, Source, Ticket, Waiting};

@@ -25,6 +25,19 @@ pub struct Next {
     pub segment: SealedSegment,
 }
 
+/// How full a spool is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Segments that wait for the store.
+    pub segments: usize,
+    /// The bytes of them, and of what else lies in the folder.
+    pub bytes: u64,
+    /// How many there may be.
+    pub limit: u64,
+    /// The last revision that is kept, while what follows it is discarded.
+    pub last_kept: Option<Revision>,
+}
+
 #[derive(Debug, Default)]
 struct Told {
     /// That the disk failed, since it last worked.
@@ -151,6 +164,19 @@ impl Spool {
     #[must_use]
     pub fn reach(&self, durable: Revision) -> Revision {
         self.state().waiting.reach(durable)
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let state = self.state();
+        let (segments, bytes) = state.waiting.load();
+        Load {
+            segments,
+            bytes,
+            limit: self.limit,
+            last_kept: state.waiting.hole().map(|hole| hole.kept),
+        }
     }
 
     /// Tells of holes, and when a base heals one.

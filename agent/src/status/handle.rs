@@ -14,6 +14,7 @@ use super::{HealthLimits, Monitor, Report};
 use crate::base::Job;
 use crate::head::HeadKeeper;
 use crate::source::Member;
+use crate::spool::Spool;
 use crate::target::Target;
 
 /// What there is once the vault is open.
@@ -23,6 +24,8 @@ pub(crate) struct Live {
     timeline: TimelineId,
     /// What is acknowledged.
     pub(super) head: Arc<HeadKeeper>,
+    /// What waits for the store.
+    spool: Arc<Spool>,
     /// The member that capture is connected to.
     pub(super) member: watch::Receiver<Option<Member>>,
     /// The way to the base task; weak, because that task ends when nobody can ask it for a base any more.
@@ -34,7 +37,7 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(
         target: &Target,
-        head: &Arc<HeadKeeper>,
+        (head, spool): (&Arc<HeadKeeper>, &Arc<Spool>),
         member: watch::Receiver<Option<Member>>,
         jobs: &mpsc::Sender<Job>,
         tasks: Vec<(&'static str, AbortHandle)>,
@@ -42,6 +45,7 @@ impl Live {
         Self {
             timeline: target.timeline.id(),
             head: Arc::clone(head),
+            spool: Arc::clone(spool),
             member,
             jobs: jobs.downgrade(),
             tasks,
@@ -97,6 +101,7 @@ impl StatusHandle {
             cluster: self.cluster.clone(),
             timeline: live.map(|live| live.timeline),
             standing: live.map(|live| live.head.standing()).unwrap_or_default(),
+            spool: live.map(|live| live.spool.load()).unwrap_or_default(),
             // Asked to end, they may.
             ended: ended.map(|(name, _)| *name).filter(|_| !stopping).collect(),
         };

@@ -79,7 +79,7 @@ fn capture(report: &Report) -> Option<Reason> {
         )),
         Phase::Paused => Some(reason(
             "paused",
-            "what waits for the vault has no more room: capture relies on the source's history until it has",
+            "what waits to be sealed has no more room: capture relies on the source's history until it has",
         )),
         Phase::Snapshotting | Phase::Watching => None,
     }
@@ -87,6 +87,16 @@ fn capture(report: &Report) -> Option<Reason> {
 
 fn durability(report: &Report, limits: &HealthLimits) -> Vec<Reason> {
     let mut found = Vec::new();
+    if let Some(kept) = report.spool.last_kept {
+        found.push(reason(
+            "spool_full",
+            format!(
+                "{} bytes wait for the vault, of {} that may: what came after revision {kept} is not kept, and a base heals \
+                 what the source still has once the vault is back",
+                report.spool.bytes, report.spool.limit
+            ),
+        ));
+    }
     let waiting = report.gaps.found.saturating_sub(report.gaps.recorded);
     if waiting > 0 {
         found.push(reason(

@@ -53,6 +53,7 @@ impl Collector for Scrape {
         lines.revisions(&report)?;
         lines.bases(&report)?;
         lines.objects(&report)?;
+        lines.spool(&report)?;
         lines.compaction(&report)?;
         lines.certificates(&report)
     }
@@ -204,6 +205,36 @@ impl Lines<'_> {
             ),
         ] {
             self.counter(name, help, value)?;
+        }
+        Ok(())
+    }
+
+    fn spool(&mut self, report: &Report) -> Result<(), fmt::Error> {
+        let load = report.spool;
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            (
+                "revkeep_spool_segments",
+                "Sealed segments that wait for the object store",
+                number(load.segments as u64),
+            ),
+            (
+                "revkeep_spool_bytes",
+                "Bytes of them, and of what else lies in the spool",
+                number(load.bytes),
+            ),
+            (
+                "revkeep_spool_limit_bytes",
+                "Bytes that may wait",
+                number(load.limit),
+            ),
+            (
+                "revkeep_spool_discards",
+                "Whether changes are not kept, because the spool was full and no base was taken since",
+                load.last_kept.is_some().into(),
+            ),
+        ] {
+            self.gauge(name, help, value)?;
         }
         Ok(())
     }

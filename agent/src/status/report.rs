@@ -12,6 +12,7 @@ use super::health::{Reason, reasons};
 use super::monitor::{GapCount, LastBase, LastSnapshot, Monitor, Told};
 use super::{HealthLimits, Phase, Tally};
 use crate::head::Standing;
+use crate::spool::Load;
 
 /// The agent at one moment.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Report {
     pub headroom_revisions: Option<i64>,
     /// How long until then, by the compactions that were seen; `None` while none was.
     pub headroom: Option<Duration>,
+    /// What waits for the object store.
+    pub spool: Load,
     /// When certificates expire.
     pub certificates: Vec<Expiry>,
     /// The object store's last answer, if that is an error.
@@ -69,6 +72,8 @@ pub(super) struct Surroundings {
     pub(super) timeline: Option<TimelineId>,
     /// What the vault has acknowledged.
     pub(super) standing: Standing,
+    /// What waits to be.
+    pub(super) spool: Load,
     pub(super) ended: Vec<&'static str>,
 }
 
@@ -88,6 +93,7 @@ impl Report {
             cluster,
             timeline,
             standing,
+            spool,
             ended,
         } = around;
         let durable = standing.durable.unwrap_or_default();
@@ -119,6 +125,7 @@ impl Report {
             headroom: standing
                 .durable
                 .and_then(|_| told.compactions.time_before(lag)),
+            spool,
             certificates: told.certificates.clone(),
             vault_error: told.vault_error.clone(),
             base_error: told.base_error.clone(),

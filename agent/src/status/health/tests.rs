@@ -10,6 +10,7 @@ use super::super::monitor::{GapCount, LastBase, Monitor};
 use super::super::report::Surroundings;
 use super::*;
 use crate::head::Standing;
+use crate::spool::Load;
 
 const NOW: &str = "2026-11-21T14:31:00Z";
 
@@ -40,6 +41,7 @@ fn good() -> Report {
             durable: Some(Revision(9)),
             source: Revision(9),
         },
+        spool: Load::default(),
         ended: Vec::new(),
     };
     Report::now(&monitor, around, &HealthLimits::default())
@@ -69,6 +71,10 @@ fn each_fault_has_its_word() {
     let mut report = good();
     report.vault_error = Some("away".to_owned());
     assert_eq!(codes(&report), ["vault_away"]);
+
+    let mut report = good();
+    report.spool.last_kept = Some(Revision(8));
+    assert_eq!(codes(&report), ["spool_full"]);
 
     let mut report = good();
     report.gaps = GapCount {
