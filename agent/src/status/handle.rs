@@ -1,6 +1,6 @@
 //! What every way of asking the agent asks.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
@@ -25,7 +25,7 @@ pub(crate) struct Live {
     /// What is acknowledged.
     pub(super) head: Arc<HeadKeeper>,
     /// What waits for the store.
-    spool: Arc<Spool>,
+    spool: Weak<Spool>,
     /// The member that capture is connected to.
     pub(super) member: watch::Receiver<Option<Member>>,
     /// The way to the base task; weak, because that task ends when nobody can ask it for a base any more.
@@ -45,7 +45,7 @@ impl Live {
         Self {
             timeline: target.timeline.id(),
             head: Arc::clone(head),
-            spool: Arc::clone(spool),
+            spool: Arc::downgrade(spool),
             member,
             jobs: jobs.downgrade(),
             tasks,
@@ -101,7 +101,10 @@ impl StatusHandle {
             cluster: self.cluster.clone(),
             timeline: live.map(|live| live.timeline),
             standing: live.map(|live| live.head.standing()).unwrap_or_default(),
-            spool: live.map(|live| live.spool.load()).unwrap_or_default(),
+            spool: live
+                .and_then(|live| live.spool.upgrade())
+                .map(|spool| spool.load())
+                .unwrap_or_default(),
             // Asked to end, they may.
             ended: ended.map(|(name, _)| *name).filter(|_| !stopping).collect(),
         };
@@ -171,6 +174,7 @@ mod tests {
                 Revision::ZERO,
                 Some(Revision(9)),
             )),
+            spool: Weak::new(),
             member: watch::Sender::new(None).subscribe(),
             jobs: jobs.downgrade(),
             tasks: vec![("base", task)],
