@@ -77,8 +77,8 @@ pub async fn run(
         schedule: options.schedule.clone(),
     };
     let status = Arc::new(StatusHandle::new(&route.cluster, limits));
-    let tls = route.connection.tls.clone();
-    let serving = status::start(&status, &options.listen, tls).await?;
+    let connection = route.connection.clone();
+    let serving = status::start(&status, &options.listen, connection).await?;
     let capturing = async {
         let state_dir = StateDir::open(route.state_dir.as_deref())?;
         let opening = async {

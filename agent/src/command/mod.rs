@@ -191,7 +191,12 @@ struct RunArguments {
     /// Where /livez, /readyz, /metrics and the gRPC service of `status`, `flush` and `snapshot --agent` are served, over plain
     /// HTTP: HOST:PORT, or off. Without it 127.0.0.1:2389, if that is free: for this machine only. 0.0.0.0:2389 opens it to
     /// probes and Prometheus of others; flush and snapshot are still done only for callers on this machine.
-    #[arg(long, env = "REVKEEP_LISTEN_STATUS", value_name = "HOST:PORT|off")]
+    #[arg(
+        long,
+        env = "REVKEEP_LISTEN_STATUS",
+        value_name = "HOST:PORT|off",
+        help_heading = "Status"
+    )]
     listen_status: Option<Listen>,
 }
 

@@ -19,7 +19,7 @@ pub(super) fn as_json(status: &StatusResponse) -> Value {
     let certificates: Vec<_> = status
         .certificates
         .iter()
-        .map(|one| json!({ "usage": one.usage, "file": one.file, "expires": time(one.expires_unix_ms) }))
+        .map(|one| json!({ "usage": one.usage, "place": one.place, "expires": time(one.expires_unix_ms) }))
         .collect();
     json!({
         "version": status.version,
@@ -123,7 +123,7 @@ pub(super) fn as_text(status: &StatusResponse, now: DateTime<Utc>) -> String {
         let expires = time(one.expires_unix_ms).unwrap_or_default();
         line(
             "certificate",
-            format!("{} ({}) expires {expires}", one.usage, one.file),
+            format!("{} ({}) expires {expires}", one.usage, one.place),
         );
     }
     text.truncate(text.trim_end().len());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use rustls::pki_types::CertificateDer;
 
 use super::unverified;
 use crate::AgentError;
@@ -59,8 +60,7 @@ impl Connection {
             endpoint: endpoint.to_owned(),
             reason,
         };
-        let wants_tls = endpoint.starts_with("https://")
-            || (!endpoint.starts_with("http://") && self.tls.any());
+        let wants_tls = self.wants_tls(endpoint);
         let options = self.options();
         let dialing = async {
             if wants_tls && self.tls.skip_verify {
@@ -82,6 +82,27 @@ impl Connection {
                 "no answer within {}",
                 humantime::format_duration(self.dial_timeout)
             ))),
+        }
+    }
+
+    fn wants_tls(&self, endpoint: &str) -> bool {
+        endpoint.starts_with("https://") || (!endpoint.starts_with("http://") && self.tls.any())
+    }
+
+    /// The certificate that the member shows, whether it can be trusted or not; `None` for a member without TLS, or one that
+    /// does not answer in time. Connects for that alone.
+    pub(crate) async fn shown_by(&self, endpoint: &str) -> Option<CertificateDer<'static>> {
+        if !self.wants_tls(endpoint) {
+            return None;
+        }
+        let asking = unverified::certificate(endpoint, &self.tls);
+        match tokio::time::timeout(self.dial_timeout, asking).await {
+            Ok(Ok(shown)) => shown,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the member's certificate was not seen");
+                None
+            }
+            Err(_) => None,
         }
     }
 

@@ -15,18 +15,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Endpoint, Uri};
 
 use super::Tls;
 use super::connection::KEEP_ALIVE;
 use crate::AgentError;
 
-/// A channel to one endpoint, which connects when it is first used.
-pub(super) async fn channel(
-    endpoint: &str,
-    tls: &Tls,
-    dial_timeout: Duration,
-) -> Result<Channel, AgentError> {
+/// The address without its scheme, and the name that the server is asked for.
+fn address(endpoint: &str) -> Result<(Uri, ServerName<'static>), AgentError> {
     let wrong = |reason: String| AgentError::Config(format!("--endpoints: {endpoint}: {reason}"));
     let address = endpoint.strip_prefix("https://").unwrap_or(endpoint);
     // The channel would add TLS of its own to an address that begins with https.
@@ -35,14 +32,47 @@ pub(super) async fn channel(
         .map_err(|error| wrong(format!("{error}")))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(|error| wrong(error.to_string()))?;
+    Ok((uri, name))
+}
+
+async fn dial(
+    uri: &Uri,
+    connector: &TlsConnector,
+    name: ServerName<'static>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
+    stream.set_nodelay(true)?;
+    connector.connect(name, stream).await
+}
+
+/// The certificate that the server shows, whoever signed it. Connects for that alone.
+pub(super) async fn certificate(
+    endpoint: &str,
+    tls: &Tls,
+) -> Result<Option<CertificateDer<'static>>, AgentError> {
+    let (uri, name) = address(endpoint)?;
+    let connector = TlsConnector::from(Arc::new(config(tls).await?));
+    let stream = dial(&uri, &connector, name).await;
+    let stream = stream.map_err(AgentError::io(format!("shake hands with {endpoint}")))?;
+    let shown = stream.get_ref().1.peer_certificates();
+    Ok(shown
+        .and_then(<[_]>::first)
+        .map(|one| one.clone().into_owned()))
+}
+
+/// A channel to one endpoint, which connects when it is first used.
+pub(super) async fn channel(
+    endpoint: &str,
+    tls: &Tls,
+    dial_timeout: Duration,
+) -> Result<Channel, AgentError> {
+    let (uri, name) = address(endpoint)?;
     let connector = TlsConnector::from(Arc::new(config(tls).await?));
     let connect = tower::service_fn(move |uri: Uri| {
         let (connector, name) = (connector.clone(), name.clone());
         async move {
-            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-            let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
-            stream.set_nodelay(true)?;
-            let stream = connector.connect(name, stream).await?;
+            let stream = dial(&uri, &connector, name).await?;
             std::io::Result::Ok(TokioIo::new(stream))
         }
     });

@@ -1,12 +1,12 @@
-//! When the certificates expire that the agent shows and trusts.
+//! When the certificates expire that the agent shows, trusts and is shown.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::source::Tls;
+use crate::source::{Connection, Tls};
 
 /// What a certificate is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Usage {
     Client,
     /// The authorities that are trusted: of several, the last to expire, since they overlap while one replaces another.
     Authority,
+    /// The member's, as it showed it.
+    Server,
 }
 
 impl Usage {
@@ -24,23 +26,24 @@ impl Usage {
         match self {
             Self::Client => "client",
             Self::Authority => "ca",
+            Self::Server => "server",
         }
     }
 }
 
-/// A file of certificates and when it is of no use any more.
+/// A certificate and when it is of no use any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
     /// What it is used for.
     pub usage: Usage,
-    /// The file.
-    pub file: PathBuf,
+    /// The file, or the endpoint that showed it.
+    pub place: String,
     /// When it expires, in milliseconds since 1970.
     pub unix_ms: i64,
 }
 
 /// Reads the files as they are now. One that cannot be read is left out: connecting tells of it.
-pub(super) async fn read(tls: &Tls) -> Vec<Expiry> {
+pub(super) async fn in_files(tls: &Tls) -> Vec<Expiry> {
     let files = [
         (Usage::Client, tls.cert.as_ref()),
         (Usage::Authority, tls.cacert.as_ref()),
@@ -48,10 +51,10 @@ pub(super) async fn read(tls: &Tls) -> Vec<Expiry> {
     let mut found = Vec::new();
     for (usage, file) in files {
         let Some(file) = file else { continue };
-        if let Some(unix_ms) = expiry(usage, file).await {
+        if let Some(unix_ms) = file_end(usage, file).await {
             found.push(Expiry {
                 usage,
-                file: file.clone(),
+                place: file.display().to_string(),
                 unix_ms,
             });
         }
@@ -59,18 +62,31 @@ pub(super) async fn read(tls: &Tls) -> Vec<Expiry> {
     found
 }
 
-async fn expiry(usage: Usage, file: &Path) -> Option<i64> {
+/// Asks the member for its own.
+pub(super) async fn of_member(connection: &Connection, endpoint: &str) -> Option<Expiry> {
+    let shown = connection.shown_by(endpoint).await?;
+    Some(Expiry {
+        usage: Usage::Server,
+        place: endpoint.to_owned(),
+        unix_ms: end(&shown)?,
+    })
+}
+
+async fn file_end(usage: Usage, file: &Path) -> Option<i64> {
     let pem = tokio::fs::read(file).await.ok()?;
     let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
-    let ends = certificates.filter_map(|certificate| {
-        let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
-        let end = certificate.validity().not_after.timestamp();
-        Some(end.saturating_mul(1000))
-    });
+    let ends = certificates.filter_map(|certificate| end(&certificate));
     match usage {
-        Usage::Client => ends.min(),
+        Usage::Client | Usage::Server => ends.min(),
         Usage::Authority => ends.max(),
     }
+}
+
+/// In milliseconds since 1970.
+fn end(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let end = certificate.validity().not_after.timestamp();
+    Some(end.saturating_mul(1000))
 }
 
 #[cfg(test)]
@@ -88,7 +104,7 @@ mod tests {
             cacert: Some(made.file("ca.crt")),
             ..Tls::default()
         };
-        let found = read(&tls).await;
+        let found = in_files(&tls).await;
         let usages: Vec<_> = found.iter().map(|one| one.usage).collect();
         assert_eq!(usages, [Usage::Client, Usage::Authority]);
         // As rcgen makes them: the year 4096.
@@ -101,6 +117,6 @@ mod tests {
             cacert: Some(made.file("absent")),
             ..Tls::default()
         };
-        assert_eq!(read(&tls).await, []);
+        assert_eq!(in_files(&tls).await, []);
     }
 }

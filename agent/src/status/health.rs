@@ -162,13 +162,11 @@ fn certificates(report: &Report, now: DateTime<Utc>) -> Vec<Reason> {
             let whose = match one.usage {
                 Usage::Client => "the client's certificate",
                 Usage::Authority => "the authority's certificate",
+                Usage::Server => "the member's certificate",
             };
             reason(
                 "certificate_expires",
-                format!(
-                    "{whose} in {} expires at {when:?}: renew it",
-                    one.file.display()
-                ),
+                format!("{whose}, {}, expires at {when:?}: renew it", one.place),
             )
         })
         .collect()

@@ -275,7 +275,7 @@ impl Lines<'_> {
         }
         self.family(
             "revkeep_certificate_expiry_timestamp_seconds",
-            "When the certificates expire that the agent shows and trusts, since 1970",
+            "When the certificates expire that the agent shows, trusts and is shown, since 1970",
             MetricType::Gauge,
             ends,
         )

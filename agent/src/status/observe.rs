@@ -7,19 +7,21 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::certificates;
+use super::certificates::{self, Expiry};
 use super::handle::StatusHandle;
 use super::monitor::Monitor;
 use super::server::Serving;
 use crate::head::HeadKeeper;
-use crate::source::{Member, Tls};
+use crate::source::{Connection, Member};
 
 /// Between two looks at the source: a count of one key, and one read at an old revision.
 const POLL: Duration = Duration::from_secs(5);
 /// The same before the first one.
 const SOON: Duration = Duration::from_millis(500);
 /// Between two looks at files.
-const FILES: Duration = Duration::from_secs(60);
+const FILES: Duration = Duration::from_secs(15);
+/// Between two handshakes for the sake of the member's certificate.
+const HANDSHAKES: Duration = Duration::from_secs(3600);
 /// Between two looks at the agent itself.
 const JUDGE: Duration = Duration::from_secs(1);
 /// How fine the times of revisions are kept.
@@ -28,7 +30,7 @@ const GRAIN: Duration = Duration::from_millis(100);
 /// Observes until `done`.
 pub(super) async fn observe(
     status: Arc<StatusHandle>,
-    tls: Tls,
+    connection: Connection,
     serving: Option<Serving>,
     done: CancellationToken,
 ) {
@@ -36,7 +38,7 @@ pub(super) async fn observe(
         tokio::join!(
             stamp(&status),
             poll(&status),
-            read_certificates(&status, &tls),
+            read_certificates(&status, &connection),
             judge(&status, serving)
         )
     };
@@ -103,11 +105,22 @@ async fn look(monitor: &Monitor, head: &HeadKeeper, member: &Member) {
     }
 }
 
-async fn read_certificates(status: &StatusHandle, tls: &Tls) {
+async fn read_certificates(status: &StatusHandle, connection: &Connection) {
     let mut ticks = every(FILES);
+    let mut shown: Option<(Instant, Expiry)> = None;
     loop {
         ticks.tick().await;
-        let found = certificates::read(tls).await;
+        let mut found = certificates::in_files(&connection.tls).await;
+        let known = shown.as_ref();
+        if known.is_none_or(|(seen, _)| seen.elapsed() >= HANDSHAKES) {
+            let member = status.live().and_then(|live| live.member.borrow().clone());
+            if let Some(member) = member
+                && let Some(expiry) = certificates::of_member(connection, member.endpoint()).await
+            {
+                shown = Some((Instant::now(), expiry));
+            }
+        }
+        found.extend(shown.iter().map(|(_, expiry)| expiry.clone()));
         status.monitor().certificates(found);
     }
 }

@@ -128,7 +128,7 @@ fn response(report: Report) -> StatusResponse {
             .into_iter()
             .map(|one| Certificate {
                 usage: one.usage.word().to_owned(),
-                file: one.file.display().to_string(),
+                place: one.place,
                 expires_unix_ms: one.unix_ms,
             })
             .collect(),

@@ -10,7 +10,7 @@ use super::listen::Listen;
 use super::observe::observe;
 use super::server::{router, serve};
 use crate::AgentError;
-use crate::source::Tls;
+use crate::source::Connection;
 
 /// The running tasks; dropped, they end.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Running {
 pub(crate) async fn start(
     status: &Arc<StatusHandle>,
     listen: &Listen,
-    tls: Tls,
+    connection: Connection,
 ) -> Result<Running, AgentError> {
     let done = CancellationToken::new();
     let mut health = None;
@@ -61,7 +61,7 @@ pub(crate) async fn start(
             done.clone(),
         ))));
     }
-    let observing = observe(Arc::clone(status), tls, health, done.clone());
+    let observing = observe(Arc::clone(status), connection, health, done.clone());
     Ok(Running {
         _done: done.drop_guard(),
         _observing: AbortOnDropHandle::new(tokio::spawn(observing)),

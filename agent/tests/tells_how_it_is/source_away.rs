@@ -35,7 +35,7 @@ async fn only_the_source_decides_whether_the_agent_is_ready() -> Result<()> {
     let flags = [&PATIENT[..], &tls, &patience].concat();
     let mut agent = Watched::start(&folder, &etcd.endpoints(), &vault, &flags)?;
     agent.started().await?;
-    for usage in ["client", "ca"] {
+    for usage in ["client", "ca", "server"] {
         let name = format!("revkeep_certificate_expiry_timestamp_seconds{{usage=\"{usage}\"}}");
         let at = |expires: f64| expires.to_bits() == EXPIRES.to_bits();
         agent.until_metric(&name, at).await?;

@@ -1,7 +1,5 @@
 //! Each thing that can be wrong, alone.
 
-use std::path::PathBuf;
-
 use revkeep_schemas::Revision;
 use revkeep_vault::TimelineId;
 
@@ -95,7 +93,7 @@ fn each_fault_has_its_word() {
     let mut report = good();
     report.certificates = vec![Expiry {
         usage: Usage::Client,
-        file: PathBuf::from("client.crt"),
+        place: "client.crt".to_owned(),
         unix_ms: at("2026-11-25T00:00:00Z").timestamp_millis(),
     }];
     assert_eq!(codes(&report), ["certificate_expires"]);
