@@ -1,6 +1,7 @@
 //! The object store goes away for longer than the spool holds, and comes back.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use etcd_client::Client;
@@ -11,7 +12,7 @@ use revkeep_harness::{Etcd, Gate, SeaweedFs, base_etcd};
 use revkeep_schemas::manifest::Head;
 use revkeep_vault::{Cluster, Coverage, Vault};
 
-use crate::world::{World, compact, put};
+use crate::world::{WITHIN, World, compact, put};
 
 /// What the spool holds, and values that fill it several times.
 const SPOOL: &str = "128KiB";
@@ -93,6 +94,18 @@ async fn an_outage_of_the_store_is_told_healed_and_its_gap_is_exact() -> Result<
 
     gate.open();
     world.durable(after.revision).await?;
+    // Once more, and nothing is compacted: the history of the base that heals it holds all that was not kept.
+    gate.close();
+    fill(&mut client).await?;
+    let unkept = Truth::now(&mut client).await?;
+    let deadline = Instant::now() + WITHIN;
+    while agent.log().matches("the spool is full").count() < 2 {
+        agent.alive()?;
+        ensure!(Instant::now() < deadline, "{}", agent.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    gate.open();
+    world.durable(unkept.revision).await?;
     put(&mut client, "later", 5).await?;
     let later = Truth::now(&mut client).await?;
     let info = world.durable(later.revision).await?;
@@ -112,8 +125,8 @@ async fn an_outage_of_the_store_is_told_healed_and_its_gap_is_exact() -> Result<
     );
     ensure!(healed == (compacted, later.revision), "{info:?}");
     ensure!(info.lost() == [(kept.1 + 1, compacted - 1)], "{info:?}");
-    ensure!(log.matches("the spool is full").count() == 1, "{log}");
-    for truth in [&before, &after, &later] {
+    ensure!(log.matches("the spool is full").count() == 2, "{log}");
+    for truth in [&before, &after, &unkept, &later] {
         world.comes_back(&etcd, truth).await?;
     }
     let last_kept = world.restore(kept.1, &world.path("kept")).await?;
