@@ -19,8 +19,9 @@ use crate::target::{Target, open_cluster};
 
 /// The longest wait before the vault is opened again.
 const OPEN_RETRY_LIMIT: Duration = Duration::from_secs(30);
-/// How long the store may take, where an earlier process knew it.
-const STORE_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the store may take, where an earlier process knew it. One that fails is not waited for; this is for one that
+/// never answers, and longer than the listing of a large vault.
+const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What capture starts from.
 pub(crate) struct Opened {

@@ -194,7 +194,7 @@ impl Capture {
         }
     }
 
-    /// Hands over what it holds. Waits for room, so for as long as the vault is away.
+    /// Hands over what it holds. Waits for room in the queue, so for as long as the disk of the spool hangs.
     pub async fn finish(mut self) {
         self.hand_over().await;
     }
