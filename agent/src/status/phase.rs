@@ -12,7 +12,7 @@ pub enum Phase {
     Snapshotting,
     /// Every change arrives as it happens.
     Watching,
-    /// What waits for the vault has no more room: capture relies on the source's history until it has.
+    /// What waits to be sealed has no more room: capture relies on the source's history until it has.
     Paused,
     /// The source does not answer, or ended the watch: it is tried again.
     Disconnected,
