@@ -57,9 +57,16 @@ pub(super) struct Core<O: Send + 'static> {
 impl<O: Send + 'static> Core<O> {
     /// The members as they are from now on, agreed on or not yet.
     pub(super) fn membership(&self) -> Membership {
+        let applied = Arc::clone(&self.members.borrow());
         let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow();
-        metrics.membership_config.membership().clone()
+        let newest = Arc::clone(&metrics.borrow().membership_config);
+        // The library reports a change a moment after it was applied.
+        let newest = if applied.stored.log_id() > newest.log_id() {
+            &applied.stored
+        } else {
+            &*newest
+        };
+        newest.membership().clone()
     }
 
     pub(super) fn leadership(&self) -> Leadership {

@@ -122,7 +122,13 @@ impl Watcher {
         let told = answer.header.map_or(0, |header| header.revision);
         if answer.canceled {
             let compacted = answer.compact_revision;
-            if compacted > 0 && compacted > watched.upto + 1 {
+            // The first revision has no events, but may be asked for.
+            let wanted = if watched.upto == 1 {
+                watched.from
+            } else {
+                watched.upto + 1
+            };
+            if compacted > wanted {
                 self.next = compacted;
             } else if compacted > 0 {
                 self.fail(&format!(

@@ -32,6 +32,12 @@ async fn members(case: &Case) -> Result<Vec<Member>> {
     Ok(case.member_list(ask).await?.members)
 }
 
+/// Waits between two changes: etcd drops one that comes a moment after the one before ("possible unapplied conf change"),
+/// and its client waits for ever.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
 async fn a_learner_is_listed(case: &mut Case) -> Result<()> {
     let answer = case.member_add(learner("http://127.0.0.1:1")).await?;
     let urls = vec!["http://127.0.0.1:1".to_owned()];
@@ -80,8 +86,10 @@ async fn one_learner_at_a_time(case: &mut Case) -> Result<()> {
 async fn a_learner_is_removed(case: &mut Case) -> Result<()> {
     let added = case.member_add(learner("http://127.0.0.1:1")).await?;
     let id = added.member.context("no member")?.id;
+    settle().await;
     let answer = case.member_remove(MemberRemoveRequest { id }).await?;
     assert_eq!(answer.members.len(), 1);
+    settle().await;
     refused(
         case.member_remove(MemberRemoveRequest { id }).await,
         Code::NotFound,
@@ -92,6 +100,7 @@ async fn a_learner_is_removed(case: &mut Case) -> Result<()> {
 async fn peer_urls_are_updated(case: &mut Case) -> Result<()> {
     let added = case.member_add(learner("http://127.0.0.1:1")).await?;
     let id = added.member.context("no member")?.id;
+    settle().await;
     let ask = MemberUpdateRequest {
         id,
         peer_ur_ls: vec!["http://127.0.0.1:3".into()],
@@ -151,13 +160,19 @@ async fn a_learner_joins_and_is_promoted(case: &mut Case) -> Result<()> {
     second.healthy().await?;
     let read = second.client().await?.get("k", None).await?;
     assert_eq!(read.kvs()[0].value(), b"v");
-    let listed = members(case).await?;
-    let found = listed.iter().find(|member| member.id == id);
-    let found = found.context("it is not listed")?;
-    assert_eq!(
-        (found.name.as_str(), &found.client_ur_ls),
-        ("second", &second.endpoints())
-    );
+    // The store's members serve before they have told their names, etcd's after it.
+    let mut told = (String::new(), Vec::new());
+    for _ in 0..200 {
+        let listed = members(case).await?;
+        let found = listed.into_iter().find(|member| member.id == id);
+        let found = found.context("it is not listed")?;
+        told = (found.name, found.client_ur_ls);
+        if !told.0.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(told, ("second".to_owned(), second.endpoints()));
     Ok(())
 }
 

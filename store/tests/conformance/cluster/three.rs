@@ -110,15 +110,21 @@ async fn all_have_the_same_hash(case: &mut Case) -> Result<()> {
 
 /// The ids of the members, in the order of their names, and the index of the leader.
 async fn leader(case: &Case) -> Result<(Vec<u64>, usize)> {
-    let mut ids = Vec::new();
-    let mut leader = 0;
-    for member in 0..3 {
-        let status = case.at(member).await?.status(StatusRequest {}).await?;
-        ids.push(status.header.context("an answer without header")?.member_id);
-        leader = status.leader;
+    // Whoever has just heard of another leader knows it first.
+    for _ in 0..200 {
+        let mut ids = Vec::new();
+        let mut leader = 0;
+        for member in 0..3 {
+            let status = case.at(member).await?.status(StatusRequest {}).await?;
+            ids.push(status.header.context("an answer without header")?.member_id);
+            leader = status.leader;
+        }
+        if let Some(index) = ids.iter().position(|id| *id == leader) {
+            return Ok((ids, index));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let index = ids.iter().position(|id| *id == leader);
-    Ok((ids, index.context("no leader")?))
+    bail!("no leader")
 }
 
 async fn moving_the_leader(case: &mut Case) -> Result<()> {
