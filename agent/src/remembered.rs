@@ -4,8 +4,7 @@
 //! It is a hint. The vault is asked for its id before anything is written into it. How far it reached may be behind by some
 //! seconds; the agent then captures a little again.
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::AgentError;
 use crate::head::HeadKeeper;
+use crate::state_dir::create_private;
 use crate::target::{Target, WRITER, cluster_name};
 
 const FILE: &str = "remembered.json";
@@ -34,29 +34,14 @@ pub(crate) struct Remembered {
     vault_id: String,
     cluster: String,
     timeline: TimelineId,
-    /// The timeline's record, as it is encoded in the vault, in hexadecimal.
-    record: String,
+    /// The timeline's record, as it is encoded in the vault.
+    record: Vec<u8>,
     /// How far the vault reached.
     pub(crate) durable: Revision,
     /// Its newest base.
     pub(crate) base: Revision,
     /// That base's compact revision.
     pub(crate) compact: Revision,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        // A string takes whatever is written to it.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.map(byte).collect()
 }
 
 impl Remembered {
@@ -68,7 +53,7 @@ impl Remembered {
             vault_id: target.cluster.vault().id().to_string(),
             cluster: target.cluster.name().to_string(),
             timeline: target.timeline.id(),
-            record: hex(&target.timeline.record().encode()),
+            record: target.timeline.record().encode(),
             durable: durable?,
             base,
             compact,
@@ -85,11 +70,10 @@ impl Remembered {
 
     /// The target, without asking the store.
     pub(crate) async fn target(&self) -> Result<Target, AgentError> {
-        let unreadable =
-            || AgentError::Config(format!("--state-dir: {FILE} is damaged: remove it"));
-        let id = u128::from_str_radix(&self.vault_id, 16).map_err(|_| unreadable())?;
-        let record = unhex(&self.record).ok_or_else(unreadable)?;
-        let record = TimelineRecord::decode(&record)?;
+        let id = u128::from_str_radix(&self.vault_id, 16).map_err(|_| {
+            AgentError::Config(format!("--state-dir: {FILE} is damaged: remove it"))
+        })?;
+        let record = TimelineRecord::decode(&self.record)?;
         let vault = Vault::known(&self.vault_url, VaultId(id.to_be_bytes())).await?;
         let cluster = vault
             .with_writer(WRITER)
@@ -100,7 +84,7 @@ impl Remembered {
 
     fn write(&self, state_dir: &Path) -> std::io::Result<()> {
         let temporary = state_dir.join(format!("{FILE}.tmp"));
-        let mut file = File::create(&temporary)?;
+        let mut file = create_private(&temporary)?;
         // Not synced: what a power cut leaves of it is read or passed over, and every write would disturb the disk.
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         fs::rename(&temporary, state_dir.join(FILE))

@@ -1,6 +1,8 @@
 //! The directory that outlives the process, where there is one.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -27,8 +29,7 @@ impl StateDir {
                 .map(Self::Temporary)
                 .map_err(AgentError::io("make a temporary directory"));
         };
-        std::fs::create_dir_all(directory)
-            .map_err(AgentError::io(format!("make {}", directory.display())))?;
+        make_private(directory).map_err(AgentError::io(format!("make {}", directory.display())))?;
         let lock = lock(directory)?;
         clean(directory)?;
         Ok(Self::Given {
@@ -50,10 +51,29 @@ impl StateDir {
     }
 }
 
+/// Makes a directory and those above it where there are none, for this user alone: what lies in it are the source's keys
+/// and values, secrets among them.
+pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
+
+/// Makes a file for this user alone, empty if it is there.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
 /// Makes sure that nobody else cleans this directory, or has it cleaned. The lock goes with the file, however we end.
 fn lock(directory: &Path) -> Result<File, AgentError> {
     let path = directory.join(LOCK);
-    let file = File::create(&path).map_err(AgentError::io(format!("make {}", path.display())))?;
+    let file = create_private(&path).map_err(AgentError::io(format!("make {}", path.display())))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -17,6 +17,7 @@ use revkeep_schemas::{FormatError, Revision};
 
 use super::waiting::cost_of;
 use crate::AgentError;
+use crate::state_dir::{create_private, make_private};
 use crate::target::Target;
 
 const FOLDER: &str = "segments";
@@ -108,7 +109,7 @@ impl Folder {
             .join(place.cluster.as_str())
             .join(place.timeline.to_string());
         let made = || AgentError::io(format!("make {}", own.display()));
-        fs::create_dir_all(&own).map_err(made())?;
+        make_private(&own).map_err(made())?;
         let parents = own.ancestors().take_while(|folder| *folder != state_dir);
         for folder in parents.chain([state_dir]) {
             sync(folder).map_err(made())?;
@@ -192,7 +193,7 @@ impl Folder {
         let path = self.own.join(&name);
         let temporary = self.own.join(name + TEMPORARY);
         let write = || {
-            let mut file = File::create(&temporary)?;
+            let mut file = create_private(&temporary)?;
             file.write_all(&segment.bytes)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
@@ -250,8 +251,8 @@ impl Folder {
 
     fn set_aside(&self, name: &str, reason: &dyn std::fmt::Display) {
         let aside = self.root.join(SET_ASIDE);
-        let moved = fs::create_dir_all(&aside)
-            .and_then(|()| fs::rename(self.own.join(name), aside.join(name)));
+        let moved =
+            make_private(&aside).and_then(|()| fs::rename(self.own.join(name), aside.join(name)));
         tracing::error!(
             file = name,
             %reason,

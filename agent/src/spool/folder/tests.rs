@@ -127,6 +127,20 @@ fn a_disk_that_fails_leaves_nothing_behind() {
     );
 }
 
+/// They hold keys and values of the source, secrets among them.
+#[test]
+fn nobody_else_may_look_into_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_state, folder) = folder();
+    let segment = segment(2, 9);
+    folder.write(&segment).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&file(&folder, &segment)), 0o600);
+    for made in [&folder.root, &folder.own] {
+        assert_eq!(mode(made), 0o700, "{}", made.display());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
