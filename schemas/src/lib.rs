@@ -5,14 +5,13 @@
 //! and memory does not grow with the file. Never: a network call, a clock, a panic on input.
 //! Read next: [`row`] for the unit of everything, then [`boltdb`] for etcd's file and [`segment`] for ours.
 
-pub mod agent_api;
 pub mod boltdb;
 pub mod compaction;
 pub mod digest;
 pub mod envelope;
 pub mod error;
-pub mod etcd_api;
 pub mod exposition;
+mod generated;
 pub mod hashkv;
 pub mod kv;
 pub mod manifest;
@@ -21,8 +20,8 @@ pub mod names;
 pub mod revision;
 pub mod row;
 pub mod segment;
-pub mod store_api;
 
 pub use error::FormatError;
+pub use generated::{agent_api, etcd_api, store_api};
 pub use revision::Revision;
 pub use row::{Row, RowBuf, RowKey, RowSource};

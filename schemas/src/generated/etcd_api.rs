@@ -10,19 +10,6 @@
 //!
 //! Rust names follow prost's rules: `peerURLs` is `peer_ur_ls`, `ID` is `id`, `dbSizeInUse` is `db_size_in_use`.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::pedantic,
-    clippy::allow_attributes_without_reason,
-    clippy::large_futures,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "generated: documented in the protobuf files, and shaped by prost and tonic"
-)]
-
 /// Rows and events.
 pub mod mvccpb {
     include!(concat!(env!("OUT_DIR"), "/mvccpb.rs"));

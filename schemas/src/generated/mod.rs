@@ -1,6 +1,4 @@
-//! What the members of the replicated store say to each other and keep in their logs.
-//!
-//! Generated from `proto/store/*.proto`; with the features `client` and `server` the services too.
+//! What the build script makes of the protobuf files in `proto/`: one module a folder.
 
 #![allow(
     missing_docs,
@@ -15,4 +13,6 @@
     reason = "generated: documented in the protobuf files, and shaped by prost and tonic"
 )]
 
-include!(concat!(env!("OUT_DIR"), "/store/revkeep.store.v1.rs"));
+pub mod agent_api;
+pub mod etcd_api;
+pub mod store_api;
