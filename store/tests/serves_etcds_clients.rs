@@ -27,13 +27,18 @@ fn url(node: &Node) -> String {
 }
 
 async fn client(node: &Node) -> Anyhow<Client> {
-    node.has_leader().await?;
+    node.ready().await?;
     Ok(Client::connect([url(node)], None).await?)
 }
 
 /// One HTTP/1.1 request; the answer with its head.
 async fn http(node: &Node, request: &str, body: &str) -> Anyhow<String> {
-    let address = node.client_urls().first().expect("a URL").authority();
+    let url = node.client_urls().first().expect("a URL");
+    http_at(url, request, body).await
+}
+
+async fn http_at(url: &ServerUrl, request: &str, body: &str) -> Anyhow<String> {
+    let address = url.authority();
     let mut stream = TcpStream::connect(address).await?;
     let head = format!(
         "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -124,6 +129,76 @@ async fn a_stopped_member_comes_back_as_it_was() -> Anyhow {
     assert_eq!(header.revision(), ids.revision());
     again.stop().await?;
     Ok(())
+}
+
+/// Two members whose ports are known before they start, with a port for metrics each.
+fn pair(folder: &Path) -> Anyhow<[Config; 2]> {
+    let url = || -> Anyhow<ServerUrl> {
+        let port = revkeep_harness::free_port()?;
+        Ok(format!("http://127.0.0.1:{port}").parse()?)
+    };
+    let peers = [url()?, url()?];
+    let cluster: InitialCluster = ["m0", "m1"]
+        .into_iter()
+        .zip(&peers)
+        .map(|(name, peer)| (name.to_owned(), vec![peer.clone()]))
+        .collect();
+    let config = |name: &str, peer: &ServerUrl| -> Anyhow<Config> {
+        let mut config = Config::alone(name, folder.join(name));
+        config.listen_client_urls = vec![url()?];
+        config
+            .advertise_client_urls
+            .clone_from(&config.listen_client_urls);
+        config.listen_peer_urls = vec![peer.clone()];
+        config.initial_advertise_peer_urls = vec![peer.clone()];
+        config.initial_cluster = cluster.clone();
+        config.listen_metrics_urls = vec![url()?];
+        Ok(config)
+    };
+    let [one, other] = &peers;
+    Ok([config("m0", one)?, config("m1", other)?])
+}
+
+/// Starts a member without the other; it takes connections, tells how it is, and serves nobody. Then starts the other, and
+/// the request that waited is answered.
+async fn start_one_by_one([one, other]: &[Config; 2]) -> Anyhow<Vec<Node>> {
+    let first = Node::start(one.clone(), Environment::default()).await?;
+    let metrics = one.listen_metrics_urls.first().expect("a URL");
+    let health = http_at(metrics, "GET /health", "").await?;
+    assert!(health.contains("RAFT NO LEADER"), "{health}");
+    let url = first.client_urls().first().expect("a URL").clone();
+    let mut waiting =
+        tokio::spawn(async move { http_at(&url, "GET /health?serializable=true", "").await });
+    let served = timeout(Duration::from_secs(2), &mut waiting).await;
+    assert!(served.is_err(), "a client was served too early: {served:?}");
+
+    let second = Node::start(other.clone(), Environment::default()).await?;
+    let answer = timeout(PATIENCE, waiting).await???;
+    assert!(answer.contains("true"), "{answer}");
+    Ok(vec![first, second])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_serves_clients_once_it_has_told_its_name() -> Anyhow {
+    let folder = tempfile::tempdir()?;
+    let configs = pair(folder.path())?;
+    let nodes = start_one_by_one(&configs).await?;
+    for (node, config) in nodes.iter().zip(&configs) {
+        // It is known as soon as it answers at all.
+        let known = http(node, "POST /v3/cluster/member/list", "{}").await?;
+        assert!(known.contains(&url(node)), "{known}");
+        assert!(known.contains(&config.name), "{known}");
+    }
+    let first = nodes.first().expect("a member");
+    client(first).await?.put("k", "v", None).await?;
+    stop(nodes).await?;
+
+    // A member that knows everything may have missed what the others have agreed on since.
+    let nodes = start_one_by_one(&configs).await?;
+    let last = nodes.last().expect("a member");
+    let answer = client(last).await?.get("k", None).await?;
+    assert_eq!(answer.kvs().first().expect("the key").value(), b"v");
+    stop(nodes).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,7 +366,7 @@ impl Authority {
         let tls = TlsOptions::new()
             .ca_certificate(Certificate::from_pem(&self.pem))
             .identity(Identity::from_pem(cert, key));
-        node.has_leader().await?;
+        node.ready().await?;
         let options = ConnectOptions::new().with_tls(tls);
         Ok(Client::connect([url(node)], Some(options)).await?)
     }

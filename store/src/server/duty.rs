@@ -7,6 +7,7 @@ use std::time::Duration;
 use revkeep_schemas::etcd_api::etcdserverpb::CompactionRequest;
 use revkeep_schemas::store_api::proposal::Command;
 use revkeep_schemas::store_api::{ClusterVersion, MemberAttributes};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::{AutoCompaction, Config, ServerUrl};
@@ -17,6 +18,9 @@ use crate::rpc::Engine;
 /// The version of the API that the cluster speaks: etcd 3.5's.
 const CLUSTER_VERSION: &str = "3.5.0";
 
+/// How long a member waits before it tells its name again after that failed, mostly after a time-out.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often the leader looks whether the cluster has a version (etcd, `monitorVersionInterval`).
 const VERSION_INTERVAL: Duration = Duration::from_secs(4);
 
@@ -26,26 +30,58 @@ const REVISION_INTERVAL: Duration = Duration::from_secs(300);
 /// Into so many parts a period is cut (etcd, `v3compactor/periodic.go`).
 const PERIOD_PARTS: u32 = 10;
 
-/// Tells the cluster this member's name and client URLs, until it knows.
-pub(super) async fn publish(engine: Arc<Engine>, name: String, client_urls: Vec<ServerUrl>) {
-    let member_id = engine.options().member_id;
-    let client_urls: Vec<String> = client_urls.iter().map(ToString::to_string).collect();
-    loop {
-        let known = engine.shared().members.get(member_id);
-        if known.is_some_and(|known| known.name == name && known.client_urls == client_urls) {
-            return;
+/// Tells the cluster this member's name and client URLs, at every start, and says so to `ready` once this member has applied
+/// it. Until then it serves no client (etcd, `server/etcdserver/server.go`, `publishV3`, and `server/embed/serve.go`): who
+/// is served by a member finds it in the list of members, and sees what was agreed on before it started.
+pub(super) async fn publish(
+    engine: Arc<Engine>,
+    name: String,
+    client_urls: Vec<ServerUrl>,
+    ready: watch::Sender<bool>,
+) {
+    let attributes = MemberAttributes {
+        member_id: engine.options().member_id,
+        name,
+        client_urls: client_urls.iter().map(ToString::to_string).collect(),
+    };
+    let mut stopped = engine.raft().stopped();
+    tokio::select! {
+        biased;
+        // With its sender gone, nobody waits for it any more.
+        _ = stopped.wait_for(Option::is_some) => {}
+        () = tell(&engine, &attributes) => {
+            tracing::info!(
+                name = attributes.name,
+                client_urls = ?attributes.client_urls,
+                "published this member"
+            );
+            ready.send_replace(true);
         }
-        let attributes = MemberAttributes {
-            member_id,
-            name: name.clone(),
-            client_urls: client_urls.clone(),
+    }
+}
+
+/// Returns once this member has applied what it tells.
+async fn tell(engine: &Engine, attributes: &MemberAttributes) {
+    let mut leadership = engine.watch_leadership();
+    let mut asked = None;
+    loop {
+        let led = leadership.wait_for(|now| now.leader.is_some()).await;
+        // The sender lives as long as the engine.
+        asked = led.map_or(asked, |now| Some((now.leader, now.term)));
+        let command = Command::MemberAttributes(attributes.clone());
+        let proposed = tokio::select! {
+            biased;
+            proposed = Propose::propose(engine, command) => proposed,
+            // The old leader may have lost it. Telling it twice does no harm.
+            _ = leadership.wait_for(|now| {
+                now.leader.is_some() && Some((now.leader, now.term)) != asked
+            }) => continue,
         };
-        match Propose::propose(&*engine, Command::MemberAttributes(attributes)).await {
-            Ok(_) => tracing::info!(name, ?client_urls, "published this member"),
-            Err(StoreError::Stopped) => return,
+        match proposed {
+            Ok(_) => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot publish this member yet");
-                sleep(engine.options().election_timeout).await;
+                sleep(PUBLISH_PAUSE).await;
             }
         }
     }

@@ -33,6 +33,8 @@ pub struct Node {
     /// What it does by itself.
     pub(super) duties: JoinSet<()>,
     pub(super) stopped: watch::Receiver<Option<StopReason>>,
+    /// Whether it has told the cluster its name and serves clients.
+    pub(super) ready: watch::Receiver<bool>,
 }
 
 impl Node {
@@ -58,6 +60,17 @@ impl Node {
     pub async fn has_leader(&self) -> Result<()> {
         let mut leadership = self.engine.watch_leadership();
         let found = leadership.wait_for(|now| now.leader.is_some()).await;
+        found.map(drop).map_err(|_| StoreError::Stopped)
+    }
+
+    /// Waits until this member has told the cluster its name and client URLs, and serves clients: that takes a leader, and a
+    /// majority that agrees.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when it stops first.
+    pub async fn ready(&self) -> Result<()> {
+        let mut ready = self.ready.clone();
+        let found = ready.wait_for(|ready| *ready).await;
         found.map(drop).map_err(|_| StoreError::Stopped)
     }
 

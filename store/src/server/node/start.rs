@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use revkeep_schemas::store_api::proposal::Command;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +39,8 @@ use crate::{executor::Executor, snapshot};
 const OVERHEAD_BYTES: usize = 512 * 1024;
 
 impl Node {
-    /// Starts a member. When this returns it listens, and has applied what it knew to be agreed on before.
+    /// Starts a member. When this returns it listens, and has applied what it knew to be agreed on before. It serves its
+    /// peers and the metrics at once, its clients once it is [ready](Node::ready); they may connect before and wait.
     ///
     /// # Errors
     /// [`StoreError::Config`] for settings that cannot be, [`StoreError::Damaged`] for files that cannot be trusted,
@@ -116,8 +118,15 @@ impl Node {
         };
         let engine = Engine::new(options, shared, raft.clone());
         let stop = CancellationToken::new();
+        let (published, ready) = watch::channel(false);
         let listeners = ports
-            .serve(&config, &engine, &raft, (times, operations), &stop)
+            .serve(
+                &config,
+                &engine,
+                &raft,
+                (times, operations),
+                (&ready, &stop),
+            )
             .await?;
         let mut duties = JoinSet::new();
         duties.spawn(duty::lead(Arc::clone(&engine)));
@@ -125,6 +134,7 @@ impl Node {
             Arc::clone(&engine),
             config.name.clone(),
             config.advertise_client_urls.clone(),
+            published,
         ));
         duties.spawn(duty::compact(Arc::clone(&engine), config.clone()));
         let leases = Arc::clone(&engine);
@@ -137,6 +147,7 @@ impl Node {
         });
         Ok(Self {
             stopped: raft.stopped(),
+            ready,
             engine,
             raft,
             client_urls: config.listen_client_urls,
@@ -214,7 +225,7 @@ impl Ports {
         engine: &Arc<Engine>,
         raft: &RaftHandle<Outcome>,
         (times, operations): (SyncTimes, Arc<Operations>),
-        stop: &CancellationToken,
+        (ready, stop): (&watch::Receiver<bool>, &CancellationToken),
     ) -> Result<JoinSet<()>> {
         let calls = Calls::new()?;
         let metrics = Arc::new(Metrics::new(engine, calls.clone(), times, operations));
@@ -231,9 +242,19 @@ impl Ports {
             listeners.spawn(serve(port, options, front, stop));
         }
         for port in self.clients {
-            tracing::info!(url = %port.url, "serving clients");
             let (options, front, stop) = (of_clients.clone(), front.clone(), stop.clone());
-            listeners.spawn(serve(port, options, front, stop));
+            let mut ready = ready.clone();
+            listeners.spawn(async move {
+                let is_ready = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => false,
+                    ready = ready.wait_for(|ready| *ready) => ready.is_ok(),
+                };
+                if is_ready {
+                    tracing::info!(url = %port.url, "serving clients");
+                    serve(port, options, front, stop).await;
+                }
+            });
         }
         let of_peers = connection_options(config, config.peer_tls.as_ref());
         let service = tonic::service::Routes::new(raft.peer_service()).prepare();

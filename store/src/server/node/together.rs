@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::server::{Config, InitialCluster};
 
 /// Starts a new cluster of `size` members, `m0`, `m1`, …, in this process: each with a folder of its own below `folder`, on
-/// free ports of 127.0.0.1. `adjust` may change the settings of each before it starts. Waits until all know a leader.
+/// free ports of 127.0.0.1. `adjust` may change the settings of each before it starts. Waits until all serve clients.
 ///
 /// # Errors
 /// As [`Node::start`].
@@ -39,7 +39,7 @@ pub async fn start_together(
     });
     let nodes = futures::future::try_join_all(starts).await?;
     for node in &nodes {
-        node.has_leader().await?;
+        node.ready().await?;
     }
     Ok(nodes)
 }
