@@ -20,7 +20,7 @@ use super::{
     weather::Weather,
     world::StoreWorld,
 };
-use crate::simulation::{FaultMix, Faults};
+use crate::simulation::{FaultMix, Faults, log};
 
 /// How a run goes.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,7 @@ fn count_panics() {
 
 /// Runs members, clients and faults, lets them settle, and judges. The error names the seed.
 pub fn run(seed: u64, options: Options) -> Result<Outcome, String> {
+    log();
     count_panics();
     let world = StoreWorld::simulated(seed, options.members);
     let outcome = play(&world, options);

@@ -1,8 +1,9 @@
 //! Running a cluster through a simulation.
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tracing_subscriber::fmt::{format::Writer, time::FormatTime};
 use turmoil::Sim;
 
 use super::{FaultMix, World, faults::Faults};
@@ -52,14 +53,25 @@ pub struct Outcome {
     pub starts: u64,
 }
 
-/// `REVKEEP_LOG=debug` and the like shows what members say.
-fn log() {
+/// `REVKEEP_LOG=debug` and the like shows what members say, and when in the simulation's time; `turmoil=trace` every message
+/// between hosts. So two runs of a seed can be compared line by line.
+pub fn log() {
     if let Ok(filter) = std::env::var("REVKEEP_LOG") {
         // Another test of this program may have set it up.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_test_writer()
+            .with_ansi(false)
+            .with_timer(SimulatedTime)
             .try_init();
+    }
+}
+
+struct SimulatedTime;
+
+impl FormatTime for SimulatedTime {
+    fn format_time(&self, to: &mut Writer<'_>) -> fmt::Result {
+        write!(to, "{:?}", turmoil::sim_elapsed().unwrap_or_default())
     }
 }
 

@@ -27,7 +27,7 @@ mod stage;
 mod workload;
 mod world;
 
-pub use cluster::{Options, Software, run};
+pub use cluster::{Options, Software, log, run};
 pub use faults::{FaultMix, Faults};
 pub use history::{History, Kind};
 pub use journal::{Journal, JournalStore};
