@@ -2,7 +2,8 @@
 //! concurrent clients, lose nothing that was acknowledged, apply nothing twice, serve no stale read and no watcher with a
 //! gap, and hold the same in the end.
 //!
-//! `REVKEEP_ROUNDS` says how many faults there are (10 unless set), `REVKEEP_SEED` which and in which order.
+//! `REVKEEP_ROUNDS` says how many faults there are (10 unless set), `REVKEEP_SEED` which and in which order, and
+//! `REVKEEP_MEMBERS` how many members (3).
 
 #![allow(
     clippy::unwrap_used,
@@ -22,8 +23,6 @@ use revkeep_harness::{Etcd, EtcdCluster, EtcdOptions, Gate, free_port, store};
 use simulated_store::Processes;
 use tokio::time::sleep;
 
-const MEMBERS: usize = 3;
-
 fn number(name: &str, default: u64) -> u64 {
     let value = std::env::var(name).ok();
     value.map_or(default, |value| value.parse().unwrap())
@@ -37,13 +36,13 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start() -> Result<Option<Self>> {
+    async fn start(size: u64) -> Result<Option<Self>> {
         let Some(version) = store()? else {
             return Ok(None);
         };
         let mut gates = Vec::new();
         let mut ports = Vec::new();
-        for _ in 0..MEMBERS {
+        for _ in 0..size {
             let (client, peer) = (free_port()?, free_port()?);
             ports.push((client, peer));
             gates.push(Gate::before(peer).await?);
@@ -78,7 +77,8 @@ impl Cluster {
 
     /// Something goes wrong, and is made good again after a while.
     async fn suffer(&mut self, random: &mut StdRng) -> Result<&'static str> {
-        let victim = random.random_range(0..MEMBERS);
+        let size = self.members.len();
+        let victim = random.random_range(0..size);
         let while_away = Duration::from_millis(random.random_range(50..2_500));
         Ok(match random.random_range(0..6) {
             0 | 1 => {
@@ -110,7 +110,7 @@ impl Cluster {
             }
             _ => {
                 // It can reach nobody, and one of the others still reaches it.
-                let open = (victim + 1) % MEMBERS;
+                let open = (victim + 1) % size;
                 for (number, gate) in self.gates.iter().enumerate() {
                     if number != open {
                         gate.close();
@@ -118,7 +118,7 @@ impl Cluster {
                 }
                 sleep(while_away).await;
                 self.gates.iter().for_each(Gate::open);
-                "two members could not be reached"
+                "all members but one could not be reached"
             }
         })
     }
@@ -127,7 +127,8 @@ impl Cluster {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_and_paused_members_keep_their_promises() -> Result<()> {
     let (seed, rounds) = (number("REVKEEP_SEED", 1), number("REVKEEP_ROUNDS", 10));
-    let Some(mut cluster) = Cluster::start().await? else {
+    let size = number("REVKEEP_MEMBERS", 3);
+    let Some(mut cluster) = Cluster::start(size).await? else {
         return Ok(());
     };
     let mut random = StdRng::seed_from_u64(seed);
@@ -138,8 +139,9 @@ async fn killed_and_paused_members_keep_their_promises() -> Result<()> {
         println!("seed {seed}, round {round}: {what}");
     }
     let verdict = at_work.judge(Duration::from_secs(120)).await;
-    let verdict = verdict.map_err(|error| anyhow!("seed {seed}, {rounds} rounds: {error}"))?;
-    println!("seed {seed}: {verdict:?}");
+    let verdict = verdict
+        .map_err(|error| anyhow!("seed {seed}, {size} members, {rounds} rounds: {error}"))?;
+    println!("seed {seed}, {size} members: {verdict:?}");
     for member in &cluster.members {
         let log = member.log();
         assert!(!log.contains("panicked at"), "a member panicked:\n{log}");

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt as _;
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use revkeep_schemas::etcd_api::etcdserverpb::WatchResponse;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -44,7 +44,8 @@ struct Laggard {
 
 pub(super) async fn run(task: CatchUp) {
     let period = task.hub.options.progress_interval;
-    let jitter = period.mul_f64(rand::rng().random_range(0.0..0.1));
+    let mut random = SmallRng::seed_from_u64(task.hub.options.seed ^ task.stream);
+    let jitter = period.mul_f64(random.random_range(0.0..0.1));
     let mut progress = interval_at(Instant::now() + period + jitter, period + jitter);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -133,7 +134,7 @@ impl CatchUp {
             return Ok(());
         }
         let list = EventList::new(page.revisions);
-        sort_out(&list, &mut laggards);
+        sort_out(&list, &mut laggards, self.hub.options.seed);
         for laggard in laggards {
             let room = if laggard.places.is_empty() {
                 None
@@ -185,8 +186,8 @@ impl CatchUp {
 }
 
 /// Gives each laggard those events of the page that it wants and has not been given.
-fn sort_out(list: &EventList, laggards: &mut [Laggard]) {
-    let mut index = RangeIndex::default();
+fn sort_out(list: &EventList, laggards: &mut [Laggard], seed: u64) {
+    let mut index = RangeIndex::new(seed);
     let indexed = laggards.len() > FEW_WATCHERS;
     if indexed {
         for (number, laggard) in laggards.iter().enumerate() {

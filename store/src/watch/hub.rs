@@ -29,6 +29,9 @@ pub struct WatchOptions {
     pub queue_bytes: usize,
     /// Where the history is read.
     pub executor: Executor,
+    /// Decides what is left to chance: when each stream is told how far it is, and how the index of ranges is balanced.
+    /// Nobody should be able to foresee it; a simulation derives it from its own.
+    pub seed: u64,
 }
 
 impl WatchOptions {
@@ -52,6 +55,7 @@ impl Default for WatchOptions {
             queue_answers: Self::QUEUE_ANSWERS,
             queue_bytes: Self::QUEUE_BYTES,
             executor: Executor::default(),
+            seed: rand::random(),
         }
     }
 }
@@ -89,7 +93,7 @@ impl std::fmt::Debug for WatchHub {
 impl WatchHub {
     /// A hub without watchers, up to date with `history`.
     pub fn new(history: Arc<dyn History>, options: WatchOptions) -> Arc<Self> {
-        let state = Mutex::new(State::new(history.revision()));
+        let state = Mutex::new(State::new(history.revision(), options.seed));
         Arc::new(Self {
             history,
             options,

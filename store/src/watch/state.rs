@@ -51,7 +51,7 @@ pub(super) struct Stream {
 }
 
 /// Every watcher of the member.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// The newest revision that was published.
     pub(super) current: i64,
@@ -92,11 +92,16 @@ impl Batch {
 }
 
 impl State {
-    /// No watchers, up to date with `current`.
-    pub(super) fn new(current: i64) -> Self {
+    /// No watchers, up to date with `current`; the seed is that of the options.
+    pub(super) fn new(current: i64, seed: u64) -> Self {
         Self {
             current,
-            ..Self::default()
+            watchers: HashMap::new(),
+            streams: HashMap::new(),
+            lagging: 0,
+            next_key: 0,
+            index: RangeIndex::new(seed),
+            batches: Vec::new(),
         }
     }
 

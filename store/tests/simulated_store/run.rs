@@ -96,7 +96,7 @@ pub fn run(seed: u64, options: Options) -> Result<Outcome, String> {
     };
     outcome.map_err(|error| {
         format!(
-            "{error}\nto repeat it: REVKEEP_SEED={seed} REVKEEP_RUNS=1 ({} members)",
+            "{error}\nto repeat it: deploy/dev/simulate {seed} 1 ({} members)",
             options.members
         )
     })

@@ -1,5 +1,5 @@
-//! More of what goes wrong: links that carry one way only or slowly, clients that are cut off, disks that fill up or
-//! are slow, clocks that jump.
+//! More of what goes wrong: links that carry one way only or slowly, clients that are cut off, members that stand still,
+//! disks that fill up or are slow, clocks that jump.
 
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ enum End {
     Slow(String, String),
     Disk(usize),
     Full(usize),
+    Held(String, String),
 }
 
 impl Weather {
@@ -57,7 +58,7 @@ impl Weather {
         let client = CLIENT_HOSTS[self.random.random_range(0..CLIENT_HOSTS.len())].to_owned();
         let millis = self.random.random_range(100..4_000);
         let until = now + Duration::from_millis(millis);
-        match self.random.random_range(0..7) {
+        match self.random.random_range(0..8) {
             0 => {
                 sim.partition_oneway(one.as_str(), other.as_str());
                 self.ends.push((until, End::OneWay(one, other)));
@@ -84,8 +85,23 @@ impl Weather {
                 disk.faults().limit_bytes(disk.used_bytes() + room);
                 self.ends.push((until, End::Full(index)));
             }
+            6 => self.hold(sim, world, index, until),
             _ => world.jump(index, Duration::from_millis(millis)),
         }
+    }
+
+    /// A member stands still: nothing reaches it or leaves it, and its disk does nothing, until all that was under way goes
+    /// on at once. Its timers run on, unlike those of a process that is stopped: that is tried on real processes.
+    fn hold(&mut self, sim: &Sim<'_>, world: &StoreWorld, index: usize, until: Duration) {
+        let one = &world.base.seats[index].name;
+        let members = world.base.seats.iter().map(|seat| seat.name.as_str());
+        for other in members.chain(CLIENT_HOSTS).filter(|other| other != one) {
+            sim.hold(one.as_str(), other);
+            let held = End::Held(one.clone(), other.to_owned());
+            self.ends.push((until, held));
+        }
+        world.slow_disk(index, until.saturating_sub(sim.elapsed()));
+        self.ends.push((until, End::Disk(index)));
     }
 
     fn end(&mut self, sim: &mut Sim<'_>, world: &StoreWorld, now: Duration) {
@@ -97,6 +113,7 @@ impl Weather {
                     sim.set_link_max_message_latency(one.as_str(), other.as_str(), FAST);
                 }
                 End::Disk(index) => world.slow_disk(index, Duration::ZERO),
+                End::Held(one, other) => sim.release(one.as_str(), other.as_str()),
                 End::Full(index) => world.base.seats[index].disk().faults().limit_bytes(0),
             }
         }

@@ -173,6 +173,8 @@ async fn talk(
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
+        // No gRPC server sends a date, and nobody reads it.
+        .auto_date_header(false)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(options.max_concurrent_streams)

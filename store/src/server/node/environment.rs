@@ -19,7 +19,8 @@ pub struct Environment {
     pub listen: Option<Arc<dyn Listen>>,
     /// Where blocking work runs.
     pub executor: Executor,
-    /// Decides the random waits of elections; `None` for chance. Another one for every member and start.
+    /// Decides what is left to chance, the waits of elections for one; `None` for chance. Another one for every member and
+    /// start.
     pub seed: Option<u64>,
     /// The time of day, of which the ids of new members are made; `None` for the machine's.
     pub clock: Option<fn() -> SystemTime>,

@@ -75,7 +75,8 @@ impl Node {
 
         let applier = {
             let (config, disk, scratch) = (config.clone(), Arc::clone(&disk), scratch.clone());
-            let open = move || open_state(&config, disk, scratch, executor);
+            let seed = environment.seed;
+            let open = move || open_state(&config, disk, scratch, executor, seed);
             Arc::new(executor.run(open).await??)
         };
         let shared = applier.shared().clone();
@@ -330,6 +331,7 @@ fn open_state(
     disk: Arc<dyn Disk>,
     scratch: PathBuf,
     executor: Executor,
+    seed: Option<u64>,
 ) -> Result<Applier> {
     let backend = Arc::new(Backend::open(disk, BackendOptions::default())?);
     let clock = || {
@@ -357,6 +359,7 @@ fn open_state(
                 progress_interval: config.watch_progress_notify_interval,
                 fragment_bytes: config.max_request_bytes.saturating_add(OVERHEAD_BYTES),
                 executor,
+                seed: seed.unwrap_or_else(rand::random),
                 ..WatchOptions::default()
             },
         },
