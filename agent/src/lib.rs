@@ -10,6 +10,7 @@ mod backoff;
 pub mod base;
 pub mod capture;
 pub mod command;
+pub mod config;
 mod error;
 pub mod gap;
 pub mod head;

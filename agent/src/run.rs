@@ -13,6 +13,7 @@ use crate::AgentError;
 use crate::base::{Driver, take, write};
 use crate::capture::batch::{Batcher, Limits};
 use crate::capture::{Capture, Wires};
+use crate::config::Dial;
 use crate::gap::gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
@@ -45,21 +46,40 @@ pub struct Route {
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// When a segment is sealed.
-    pub limits: Limits,
+    pub limits: Dial<Limits>,
     /// Rows that may wait to be sealed, in bytes.
     pub queue_bytes: usize,
     /// Sealed segments that may wait for the vault, in bytes.
-    pub spool_limit: u64,
+    pub spool_limit: Dial<u64>,
     /// How long an attempt to store a small segment may take.
-    pub upload_deadline: Duration,
+    pub upload_deadline: Dial<Duration>,
     /// When bases are taken.
-    pub schedule: Option<Schedule>,
+    pub schedule: Dial<Option<Schedule>>,
     /// How many revisions capture may be behind before it takes a base instead of watching them.
-    pub catch_up_limit: i64,
+    pub catch_up_limit: Dial<i64>,
     /// How long a stop may take to hand over and store what is held.
-    pub grace: Duration,
+    pub grace: Dial<Duration>,
     /// Where the status is served.
     pub listen: Listen,
+}
+
+impl Route {
+    /// Takes up what can change while the agent runs.
+    pub(crate) fn adopt(&self, other: &Self) {
+        self.connection.adopt(&other.connection);
+    }
+}
+
+impl RunOptions {
+    /// Takes up what can change while the agent runs.
+    pub(crate) fn adopt(&self, other: &Self) {
+        self.limits.set(other.limits.get());
+        self.spool_limit.set(other.spool_limit.get());
+        self.upload_deadline.set(other.upload_deadline.get());
+        self.schedule.set(other.schedule.get());
+        self.catch_up_limit.set(other.catch_up_limit.get());
+        self.grace.set(other.grace.get());
+    }
 }
 
 /// Captures until `stop`, then flushes, within [`RunOptions::grace`]; serves its status meanwhile.
@@ -73,7 +93,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
     let limits = HealthLimits {
-        flush_interval: options.limits.interval,
+        flush: options.limits.clone(),
         schedule: options.schedule.clone(),
     };
     let status = Arc::new(StatusHandle::new(&route.cluster, limits));
@@ -84,7 +104,7 @@ pub async fn run(
         let opening = async {
             let opened = open_in_time(&route, state_dir.path(), status.monitor()).await?;
             let place = Place::of(&opened.target);
-            let spool = Spool::open(state_dir.path(), place, options.spool_limit).await?;
+            let spool = Spool::open(state_dir.path(), place, options.spool_limit.clone()).await?;
             Ok::<_, AgentError>((opened, Arc::new(spool)))
         };
         let (opened, spool) = tokio::select! {
@@ -190,7 +210,7 @@ async fn capture(
         basing.await.map_err(died("base"))?;
         recording.await.map_err(died("gap"))
     };
-    let finished = tokio::time::timeout(options.grace, finishing).await;
+    let finished = tokio::time::timeout(options.grace.get(), finishing).await;
     done.cancel();
     leasing.await.map_err(died("lease"))?;
     remembering.await.map_err(died("remembering"))?;

@@ -99,12 +99,24 @@ impl Lines<'_> {
                 report.phase == Phase::Watching,
             ),
             (
+                "revkeep_source_answers",
+                "Whether the source answered the last linearizable read, one every few seconds, in time",
+                report.source_error.is_none() && report.source_latency.is_some(),
+            ),
+            (
                 "revkeep_vault_answers",
                 "Whether the object store took what it was given last",
                 report.vault_error.is_none(),
             ),
         ] {
             self.gauge(name, help, is.into())?;
+        }
+        if let Some(latency) = report.source_latency {
+            self.seconds(
+                "revkeep_source_read_seconds",
+                "How long the source took for the last linearizable read that it answered",
+                latency.as_secs_f64(),
+            )?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(5);
 /// The same before the first one.
 const SOON: Duration = Duration::from_millis(500);
 /// Between two looks at files.
-const FILES: Duration = Duration::from_secs(15);
+const FILES: Duration = Duration::from_secs(5);
 /// Between two handshakes for the sake of the member's certificate.
 const HANDSHAKES: Duration = Duration::from_secs(3600);
 /// Between two looks at the agent itself.
@@ -84,14 +84,15 @@ async fn poll(status: &StatusHandle) {
 }
 
 async fn look(monitor: &Monitor, head: &HeadKeeper, member: &Member) {
+    let asked = Instant::now();
     match member.current_revision().await {
         Ok(current) => {
             head.source_at(current);
-            monitor.source_answered(None);
+            monitor.source_answered(Ok(asked.elapsed()));
         }
         Err(error) => {
             tracing::debug!(%error, "the source did not say where it stands");
-            monitor.source_answered(Some(error.to_string()));
+            monitor.source_answered(Err(error.to_string()));
             return;
         }
     }
@@ -108,16 +109,22 @@ async fn look(monitor: &Monitor, head: &HeadKeeper, member: &Member) {
 async fn read_certificates(status: &StatusHandle, connection: &Connection) {
     let mut ticks = every(FILES);
     let mut shown: Option<(Instant, Expiry)> = None;
+    let mut connected = 0;
     loop {
         ticks.tick().await;
-        let mut found = certificates::in_files(&connection.tls).await;
-        let known = shown.as_ref();
-        if known.is_none_or(|(seen, _)| seen.elapsed() >= HANDSHAKES) {
+        let mut found = certificates::in_files(&connection.access().tls).await;
+        let connects = status.monitor().read(|told| told.connects);
+        let fresh = shown
+            .as_ref()
+            .is_some_and(|(seen, _)| seen.elapsed() < HANDSHAKES);
+        // What was connected to anew may have another one.
+        if !fresh || connects != connected {
             let member = status.live().and_then(|live| live.member.borrow().clone());
             if let Some(member) = member
                 && let Some(expiry) = certificates::of_member(connection, member.endpoint()).await
             {
                 shown = Some((Instant::now(), expiry));
+                connected = connects;
             }
         }
         found.extend(shown.iter().map(|(_, expiry)| expiry.clone()));
