@@ -120,6 +120,9 @@ pub enum AgentError {
         /// What it said.
         reason: String,
     },
+    /// The source cannot be looked after now.
+    #[error("the cluster could not spare a member: {0}")]
+    Unwell(String),
     /// A task of this process ended in a way that it never should.
     #[error("internal: {0}")]
     Internal(String),

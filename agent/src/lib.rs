@@ -16,6 +16,7 @@ pub mod gap;
 pub mod head;
 pub mod lease;
 mod lineage;
+pub mod maintenance;
 mod open;
 mod remembered;
 mod run;

@@ -8,6 +8,7 @@ use revkeep_schemas::manifest::BaseManifest;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::AgentError;
 use crate::base::{Driver, take, write};
@@ -17,6 +18,7 @@ use crate::config::Dial;
 use crate::gap::gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
+use crate::maintenance::{Keeper, Permit, Upkeep};
 use crate::open::{Opened, open, open_in_time};
 use crate::remembered::remember;
 use crate::schedule::Schedule;
@@ -59,6 +61,10 @@ pub struct RunOptions {
     pub catch_up_limit: Dial<i64>,
     /// How long a stop may take to hand over and store what is held.
     pub grace: Dial<Duration>,
+    /// What is done for the source beside reading it.
+    pub upkeep: Dial<Upkeep>,
+    /// Whether it is this agent that does it.
+    pub permit: Permit,
     /// Where the status is served.
     pub listen: Listen,
 }
@@ -79,6 +85,7 @@ impl RunOptions {
         self.schedule.set(other.schedule.get());
         self.catch_up_limit.set(other.catch_up_limit.get());
         self.grace.set(other.grace.get());
+        self.upkeep.set(other.upkeep.get());
     }
 }
 
@@ -95,10 +102,18 @@ pub async fn run(
     let limits = HealthLimits {
         flush: options.limits.clone(),
         schedule: options.schedule.clone(),
+        upkeep: options.upkeep.clone(),
     };
     let status = Arc::new(StatusHandle::new(&route.cluster, limits));
     let connection = route.connection.clone();
     let serving = status::start(&status, &options.listen, connection).await?;
+    let keeper = Keeper {
+        connection: route.connection.clone(),
+        upkeep: options.upkeep.clone(),
+        permit: options.permit.clone(),
+        monitor: Arc::clone(status.monitor()),
+    };
+    let keeping = AbortOnDropHandle::new(tokio::spawn(keeper.run(stop.clone())));
     let capturing = async {
         let state_dir = StateDir::open(route.state_dir.as_deref())?;
         let opening = async {
@@ -114,6 +129,7 @@ pub async fn run(
         capture(route, options, &status, opened, (&state_dir, spool), stop).await
     };
     let captured = Box::pin(capturing).await;
+    drop(keeping);
     serving.end().await;
     captured
 }

@@ -9,6 +9,7 @@ use super::settings::key;
 use super::values::{Period, Size};
 use crate::AgentError;
 use crate::capture::batch::Limits;
+use crate::maintenance::{Permit, Thresholds, Upkeep};
 use crate::run::{Route, RunOptions};
 use crate::source::{Access, Connection, Password, Tls, User};
 
@@ -102,6 +103,7 @@ impl Loaded {
         }
         let zone = settings.time_zone.unwrap_or(chrono_tz::Tz::UTC);
         let schedule = settings.snapshot_schedule.clone();
+        let defrag = settings.defrag_schedule.clone();
         Ok(RunOptions {
             limits: Limits {
                 interval,
@@ -116,6 +118,18 @@ impl Loaded {
             schedule: schedule.map(|one| one.in_zone(zone)).into(),
             catch_up_limit: settings.catch_up_limit.unwrap_or_default().max(1).into(),
             grace: duration(settings.grace).into(),
+            upkeep: Upkeep {
+                schedule: defrag.map(|one| one.in_zone(zone)),
+                scope: settings.defrag_scope.unwrap_or_default(),
+                thresholds: Thresholds {
+                    free_percent: settings.defrag_free_percent.unwrap_or_default(),
+                    free_bytes: bytes(settings.defrag_free_bytes) as u64,
+                },
+                timeout: duration(settings.defrag_timeout),
+                quota_bytes: settings.quota_bytes.map(|size| size.0 as u64),
+            }
+            .into(),
+            permit: Permit::default(),
             listen: settings.listen_status.clone().unwrap_or_default(),
         })
     }

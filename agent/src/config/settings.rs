@@ -10,6 +10,7 @@ use super::secret::{Login, Secret};
 use super::values::{Period, Size, list};
 use crate::base::HashPolicy;
 use crate::command::{LogFormat, LogLevel};
+use crate::maintenance::Scope;
 use crate::status::Listen;
 use crate::{Schedule, schedule};
 
@@ -179,6 +180,54 @@ pub struct Settings {
     )]
     pub hashkv: Option<HashPolicy>,
 
+    /// When members are defragmented: a cron expression. Never, unless it is given.
+    #[arg(
+        long,
+        env = "REVKEEP_DEFRAG_SCHEDULE",
+        value_name = "CRON",
+        help_heading = "Source"
+    )]
+    pub defrag_schedule: Option<Schedule>,
+    /// Which members are: the first of --endpoints alone, or the whole cluster, followers first. Give the whole cluster to
+    /// one agent only [default: member].
+    #[arg(
+        long,
+        env = "REVKEEP_DEFRAG_SCOPE",
+        value_enum,
+        value_name = "SCOPE",
+        help_heading = "Source"
+    )]
+    pub defrag_scope: Option<Scope>,
+    /// Only members of which at least so much of the file is free, in percent [default: 45].
+    #[arg(long, env = "REVKEEP_DEFRAG_FREE_PERCENT", value_name = "PERCENT",
+        value_parser = clap::value_parser!(u8).range(0..=100), help_heading = "Source")]
+    pub defrag_free_percent: Option<u8>,
+    /// … and at least so many bytes [default: 100MiB].
+    #[arg(
+        long,
+        env = "REVKEEP_DEFRAG_FREE_BYTES",
+        value_name = "SIZE",
+        help_heading = "Source"
+    )]
+    pub defrag_free_bytes: Option<Size>,
+    /// How long one member may take [default: 5m].
+    #[arg(
+        long,
+        env = "REVKEEP_DEFRAG_TIMEOUT",
+        value_name = "DURATION",
+        help_heading = "Source"
+    )]
+    pub defrag_timeout: Option<Period>,
+    /// The source's --quota-backend-bytes, for releases that do not tell it (before etcd 3.6): from 80 % of it on the agent
+    /// warns. Without it nothing is known of theirs.
+    #[arg(
+        long,
+        env = "REVKEEP_QUOTA_BYTES",
+        value_name = "SIZE",
+        help_heading = "Source"
+    )]
+    pub quota_bytes: Option<Size>,
+
     /// Where /livez, /readyz, /metrics and the gRPC service of `status`, `flush` and `snapshot --agent` are served: HOST:PORT,
     /// or off. Without it 127.0.0.1:2389, if that is free: for this machine only. 0.0.0.0:2389 opens it to probes and
     /// Prometheus of others; flush and snapshot are still done only for callers on this machine, or with a certificate.
@@ -204,7 +253,8 @@ macro_rules! each_setting {
         $do!([$($with)*]
             endpoints cacert cert key insecure_skip_tls_verify user password password_file dial_timeout command_timeout
             max_decoding vault cluster state_dir flush_interval flush_bytes snapshot_schedule time_zone spool_limit
-            queue_bytes upload_deadline catch_up_limit grace hashkv listen_status log_format log_level)
+            queue_bytes upload_deadline catch_up_limit grace hashkv defrag_schedule defrag_scope defrag_free_percent
+            defrag_free_bytes defrag_timeout quota_bytes listen_status log_format log_level)
     };
 }
 pub(super) use each_setting;
@@ -230,6 +280,10 @@ impl Settings {
             catch_up_limit: Some(100_000),
             grace: seconds(25),
             hashkv: Some(HashPolicy::Auto),
+            defrag_scope: Some(Scope::Member),
+            defrag_free_percent: Some(45),
+            defrag_free_bytes: mib(100),
+            defrag_timeout: seconds(300),
             log_level: Some(LogLevel::Info),
             ..Self::default()
         }

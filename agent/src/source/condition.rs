@@ -1,6 +1,8 @@
 //! How members are: what a look at one tells of it and of its cluster.
 
-use etcd_client::{AlarmAction, AlarmType};
+use std::time::Duration;
+
+use etcd_client::{AlarmAction, AlarmType, GetOptions};
 
 use super::Member;
 use crate::AgentError;
@@ -121,5 +123,22 @@ impl Member {
                 Some(Alarm { member_id, kind })
             })
             .collect())
+    }
+
+    /// Reads from its own file, whatever the other members say. One that is being defragmented does not answer.
+    pub(crate) async fn reads_own(&self, patience: Duration) -> Result<(), AgentError> {
+        let mut client = self.client.kv_client();
+        let options = GetOptions::new().with_serializable().with_count_only();
+        let reading = client.get("\0", Some(options));
+        self.ask_within(patience, "range", reading).await?;
+        Ok(())
+    }
+
+    /// Has it rewrite its database file without the free pages. It answers nothing else meanwhile.
+    pub(crate) async fn defragment(&self, patience: Duration) -> Result<(), AgentError> {
+        let mut client = self.client.maintenance_client();
+        self.ask_within(patience, "defragment", client.defragment())
+            .await?;
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use super::certificates::Usage;
 use super::{Phase, Report};
 use crate::capture::batch::Limits;
 use crate::config::Dial;
+use crate::maintenance::{QuotaLevel, Upkeep, level};
 use crate::schedule::Schedule;
 
 /// What is added to twice the flush interval before a lag counts: an upload may be tried again.
@@ -24,6 +25,8 @@ pub struct HealthLimits {
     pub flush: Dial<Limits>,
     /// When bases are due.
     pub schedule: Dial<Option<Schedule>>,
+    /// What is done for the source, and its quota where it does not tell it.
+    pub upkeep: Dial<Upkeep>,
 }
 
 impl HealthLimits {
@@ -82,6 +85,46 @@ pub(super) fn reasons(report: &Report, limits: &HealthLimits, now: DateTime<Utc>
     found.extend(durability(report, limits));
     found.extend(base(report, limits, now));
     found.extend(certificates(report, now));
+    found.extend(source(report, limits));
+    found
+}
+
+/// What stands against the source itself.
+fn source(report: &Report, limits: &HealthLimits) -> Vec<Reason> {
+    let alarms = report.alarms.iter().map(|alarm| {
+        let what = match alarm.kind {
+            "NOSPACE" => "the source refuses writes, its quota is used up: compact, defragment, disarm the alarm",
+            _ => "a member of the source is damaged: do not trust it before that is understood",
+        };
+        let (kind, member) = (alarm.kind, alarm.member_id);
+        reason("source_alarm", format!("{kind} is set by member {member:x}: {what}"))
+    });
+    let mut found: Vec<_> = alarms.collect();
+    let upkeep = limits.upkeep.get();
+    if let Some(condition) = &report.condition
+        && let Some(quota) = condition.quota_bytes.or(upkeep.quota_bytes)
+    {
+        let (db, used) = (condition.db_bytes, condition.used_bytes);
+        let near = format!(
+            "the member's file has {db} bytes, {used} of them in use, of a quota of {quota}"
+        );
+        match level(db, quota) {
+            QuotaLevel::Fine => {}
+            QuotaLevel::Near => found.push(reason(
+                "quota_near",
+                format!("{near}: compact and defragment, or raise it"),
+            )),
+            QuotaLevel::Reached => found.push(reason(
+                "quota_reached",
+                format!(
+                    "{near}: writes are about to be refused; compact and defragment, or raise it"
+                ),
+            )),
+        }
+    }
+    if let Some(error) = &report.upkeep.error {
+        found.push(reason("defragmentation_failed", error));
+    }
     found
 }
 

@@ -15,6 +15,7 @@ use super::headroom::Compactions;
 use super::times::SourceTimes;
 use super::{Kind, Phase, Tally};
 use crate::base::Taken;
+use crate::source::{Alarm, Condition};
 
 /// A snapshot that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +87,25 @@ pub(super) struct Told {
     pub(super) times: SourceTimes,
     pub(super) compactions: Compactions,
     pub(super) certificates: Vec<Expiry>,
+    /// How the member is that is watched.
+    pub(super) condition: Option<Condition>,
+    /// Alarms that are set in its cluster.
+    pub(super) alarms: Vec<Alarm>,
+    /// What was done for the source.
+    pub(super) upkeep: Upkept,
     /// How often a watch was opened.
     pub(super) connects: u64,
+}
+
+/// What was done for the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upkept {
+    /// Members that were defragmented.
+    pub defragmented: u64,
+    /// How often that ended early.
+    pub failed: u64,
+    /// Why it did the last time, if it did.
+    pub error: Option<String>,
 }
 
 /// What is told as having failed.
@@ -274,6 +292,28 @@ impl Monitor {
                 told.source_error = None;
             }
             Err(error) => told.source_error = Some(error),
+        }
+    }
+
+    /// How the member is, and what alarms are set.
+    pub(super) fn condition(&self, condition: Condition, alarms: Vec<Alarm>) {
+        let mut told = self.told();
+        told.condition = Some(condition);
+        told.alarms = alarms;
+    }
+
+    /// So many members were defragmented; or it ended early.
+    pub(crate) fn kept(&self, outcome: Result<usize, String>) {
+        let upkeep = &mut self.told().upkeep;
+        match outcome {
+            Ok(members) => {
+                upkeep.defragmented += members as u64;
+                upkeep.error = None;
+            }
+            Err(error) => {
+                upkeep.failed += 1;
+                upkeep.error = Some(error);
+            }
         }
     }
 

@@ -16,7 +16,9 @@ use crate::source::{Connection, Member};
 
 /// Between two looks at the source: a count of one key, and one read at an old revision.
 const POLL: Duration = Duration::from_secs(5);
-/// The same before the first one.
+/// Between two looks at the member's file and at alarms.
+const INSPECT: Duration = Duration::from_secs(30);
+/// Before the first look.
 const SOON: Duration = Duration::from_millis(500);
 /// Between two looks at files.
 const FILES: Duration = Duration::from_secs(5);
@@ -69,6 +71,7 @@ async fn stamp(status: &StatusHandle) {
 /// Asks the source. The member that capture was connected to last is asked even when capture has let go of it.
 async fn poll(status: &StatusHandle) {
     let mut known: Option<Member> = None;
+    let mut inspected = None;
     loop {
         let live = status.live();
         if let Some(member) = live.and_then(|live| live.member.borrow().clone()) {
@@ -76,10 +79,24 @@ async fn poll(status: &StatusHandle) {
         }
         if let (Some(live), Some(member)) = (live, &known) {
             look(status.monitor(), &live.head, member).await;
+            if inspected.is_none_or(|last: Instant| last.elapsed() >= INSPECT) {
+                inspected = Some(Instant::now());
+                inspect(status.monitor(), member).await;
+            }
             tokio::time::sleep(POLL).await;
         } else {
             tokio::time::sleep(SOON).await;
         }
+    }
+}
+
+/// Asks how the member is and what alarms are set. One that does not say is told of by [`look`].
+async fn inspect(monitor: &Monitor, member: &Member) {
+    let asked =
+        async { Ok::<_, crate::AgentError>((member.condition().await?, member.alarms().await?)) };
+    match asked.await {
+        Ok((condition, alarms)) => monitor.condition(condition, alarms),
+        Err(error) => tracing::debug!(%error, "the source did not say how it is"),
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::certificates::Expiry;
 use super::health::{Reason, reasons};
-use super::monitor::{GapCount, LastBase, LastSnapshot, Monitor, Told};
+use super::monitor::{GapCount, LastBase, LastSnapshot, Monitor, Told, Upkept};
 use super::{HealthLimits, Phase, Tally};
 use crate::head::Standing;
+use crate::source::{Alarm, Condition};
 use crate::spool::Load;
 
 /// The agent at one moment.
@@ -59,6 +60,12 @@ pub struct Report {
     pub source_error: Option<String>,
     /// How long the source took for the last that it answered.
     pub source_latency: Option<Duration>,
+    /// How the member is that is watched; `None` before it was asked.
+    pub condition: Option<Condition>,
+    /// Alarms that are set in the source.
+    pub alarms: Vec<Alarm>,
+    /// What was done for the source.
+    pub upkeep: Upkept,
     /// The object store's last answer, if that is an error.
     pub vault_error: Option<String>,
     /// Whether somebody has to grant or mend something at the object store.
@@ -137,6 +144,9 @@ impl Report {
             certificates: told.certificates.clone(),
             source_error: told.source_error.clone(),
             source_latency: told.source_latency,
+            condition: told.condition.clone(),
+            alarms: told.alarms.clone(),
+            upkeep: told.upkeep.clone(),
             vault_error: told.vault_error.clone(),
             vault_denied: told.vault_denied,
             source_denied: told.source_denied,

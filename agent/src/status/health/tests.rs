@@ -24,6 +24,7 @@ fn limits() -> HealthLimits {
         }
         .into(),
         schedule: Some("*/30 * * * *".parse().unwrap()).into(),
+        upkeep: Dial::default(),
     }
 }
 
