@@ -53,9 +53,11 @@ async fn fragment(client: &mut etcd_client::Client) -> Result<()> {
     let revision = gone.header().context("no header")?.revision();
     let physical = CompactionOptions::new().with_physical();
     client.compact(revision, Some(physical)).await?;
-    // Free pages are counted with the next commit of each member.
-    client.put("after", "it", None).await?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Pages that were let go are counted as free with a commit after the next of each member, one every 100 ms.
+    for _ in 0..4 {
+        client.put("after", "it", None).await?;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
     Ok(())
 }
 

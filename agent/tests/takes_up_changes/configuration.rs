@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use revkeep_harness::{Etcd, base_etcd, binary};
 use tokio::process::Command;
 
-use crate::world::World;
+use crate::world::{World, is};
 
 /// Runs the agent's binary with variables.
 async fn agent(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(i32, String, String)> {
@@ -106,11 +106,9 @@ async fn sighup_takes_up_the_file_and_a_wrong_one_changes_nothing() -> Result<()
     let file = world.text("agent.toml")?;
     std::fs::write(&file, "flush-interval = '1h'\nqueue-bytes = '8MiB'\n")?;
     let mut agent = world.agent(&etcd.endpoints(), &["--config", &file])?;
-    agent.until("revkeep_watching", |is| is == 1.0).await?;
+    agent.until_is("revkeep_watching", 1).await?;
     client.put("key", "value", None).await?;
-    agent
-        .until("revkeep_lag_revisions", |lag| lag == 1.0)
-        .await?;
+    agent.until_is("revkeep_lag_revisions", 1).await?;
 
     std::fs::write(&file, "flush-interval = '100ms'\nflush-bites = '1MiB'\n")?;
     agent.agent.signal("HUP")?;
@@ -122,7 +120,10 @@ async fn sighup_takes_up_the_file_and_a_wrong_one_changes_nothing() -> Result<()
     );
     tokio::time::sleep(Duration::from_millis(500)).await;
     ensure!(
-        agent.metric("revkeep_lag_revisions").await == Some(1.0),
+        agent
+            .metric("revkeep_lag_revisions")
+            .await
+            .is_some_and(|value| is(value, 1)),
         "it was flushed"
     );
 
@@ -144,9 +145,7 @@ async fn sighup_takes_up_the_file_and_a_wrong_one_changes_nothing() -> Result<()
             agent.agent.log()
         );
     }
-    agent
-        .until("revkeep_lag_revisions", |lag| lag == 0.0)
-        .await?;
+    agent.until_is("revkeep_lag_revisions", 0).await?;
     agent.keeps(&mut client).await?;
     agent
         .until("revkeep_snapshots_total", |count| count >= 2.0)

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use etcd_client::{Client, ConnectOptions, PermissionType};
 use revkeep_harness::{Etcd, EtcdOptions, EtcdVersion, base_etcd, etcd_versions, http};
 
-use crate::world::World;
+use crate::world::{World, is};
 
 /// Tokens live so long without being used, in seconds.
 const TOKEN_TTL: u64 = 2;
@@ -65,9 +65,7 @@ async fn outlives_its_token_and_its_password(version: EtcdVersion) -> Result<()>
     agent.keeps(&mut client).await?;
     // The agent asks on its open connection again, at the latest at its next look, and is answered.
     agent.agent.wait_for_log("logged in again").await?;
-    agent
-        .until("revkeep_source_answers", |is| is == 1.0)
-        .await?;
+    agent.until_is("revkeep_source_answers", 1).await?;
     etcd.restart().await?;
     agent.keeps(&mut client).await?;
 
@@ -114,7 +112,12 @@ async fn what_is_not_granted_is_said_and_taken_up_once_it_is() -> Result<()> {
     agent.agent.wait_for_log(advice).await?;
     let (code, ready) = http::request("GET", agent.port, "/readyz").await?;
     ensure!(code == 503 && ready.contains(advice), "{code} {ready}");
-    ensure!(agent.metric("revkeep_healthy").await == Some(0.0));
+    ensure!(
+        agent
+            .metric("revkeep_healthy")
+            .await
+            .is_some_and(|value| is(value, 0))
+    );
     agent.agent.wait_for_log("source_denied: ").await?;
     client.user_grant_role("agent", "root").await?;
     agent.keeps(&mut client).await?;

@@ -76,6 +76,11 @@ impl Watched {
         }
     }
 
+    /// Waits until a metric is a whole number.
+    pub(crate) async fn until_is(&mut self, name: &str, wanted: i32) -> Result<f64> {
+        self.until(name, |value| is(value, wanted)).await
+    }
+
     /// Puts a key, and waits until it is durable.
     pub(crate) async fn keeps(&mut self, client: &mut Client) -> Result<()> {
         let put = client.put("key", "value", None).await?;
@@ -91,4 +96,9 @@ impl Watched {
     pub(crate) fn logged(&self, text: &str) -> usize {
         self.agent.log().matches(text).count()
     }
+}
+
+/// Whether a metric is this whole number.
+pub(crate) fn is(value: f64, wanted: i32) -> bool {
+    (value - f64::from(wanted)).abs() < 0.5
 }
