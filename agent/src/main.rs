@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use clap::Parser;
 use revkeep_agent::AgentError;
-use revkeep_agent::command::{Invocation, report};
+use revkeep_agent::command::{Arguments, report};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +44,8 @@ fn keep_memory_flat() {
 
 fn main() -> ExitCode {
     keep_memory_flat();
-    let mut invocation = match Invocation::parse(env::args_os()) {
-        Ok(invocation) => invocation,
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
         Err(error) => {
             let _closed = error.print();
             return if error.use_stderr() {
@@ -55,17 +56,17 @@ fn main() -> ExitCode {
             };
         }
     };
-    let started = invocation.start();
-    match started.and_then(|()| execute(&invocation)) {
+    arguments.start_log();
+    match execute(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error, invocation.json_errors());
+            report(&error, arguments.json_errors());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn execute(invocation: &Invocation) -> Result<(), AgentError> {
+fn execute(arguments: &Arguments) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -76,7 +77,7 @@ fn execute(invocation: &Invocation) -> Result<(), AgentError> {
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
-        Box::pin(invocation.execute(stop)).await
+        Box::pin(arguments.execute(stop)).await
     });
     // Dropped, it would wait without a limit: for the reading of a large snapshot, say, that nobody needs any more.
     runtime.shutdown_timeout(LINGER);

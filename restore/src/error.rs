@@ -28,6 +28,8 @@ pub enum Kind {
     Gap,
     /// Acting would destroy something, for example a target that is not empty.
     Refused,
+    /// Two revisions differ, and that was asked to be told by the exit code. No failure.
+    Different,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::NotFound => 10,
             Self::OutsideCoverage => 11,
             Self::Verification => 13,
+            Self::Different => 14,
             Self::Gap => 15,
             Self::Refused => 16,
         }
@@ -77,6 +80,7 @@ pub struct RestoreError {
     kind: Kind,
     message: String,
     nearest: Option<Nearest>,
+    lost_object: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -87,6 +91,7 @@ impl RestoreError {
             kind,
             message: message.into(),
             nearest: None,
+            lost_object: None,
             source: None,
         }
     }
@@ -113,6 +118,13 @@ impl RestoreError {
         self
     }
 
+    /// The same failure, of an object that is damaged or gone while others may have the same content.
+    #[must_use]
+    pub fn of_lost_object(mut self, name: &str) -> Self {
+        self.lost_object = Some(name.to_owned());
+        self
+    }
+
     /// An I/O failure on a file or directory; made for `map_err`.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
@@ -123,6 +135,12 @@ impl RestoreError {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The object that is damaged or gone while others may have the same content.
+    #[must_use]
+    pub fn lost_object(&self) -> Option<&str> {
+        self.lost_object.as_deref()
     }
 
     /// The recovery points around a target that cannot be reached.

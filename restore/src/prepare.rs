@@ -158,6 +158,7 @@ fn assemble(
             cluster: source.timeline.cluster().name().to_string(),
             timeline: source.timeline.id().to_string(),
             revision: recipe.target,
+            point: None,
             compact_revision,
             base_revision: recipe.base_revision,
             base_compact_revision: recipe.floor,

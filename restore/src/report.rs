@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use revkeep_schemas::Revision;
 
 use crate::overlap::OverlapReport;
+use crate::point::Point;
 use crate::replay::Proof;
 
 /// Where the seconds went.
@@ -41,6 +42,9 @@ pub struct PlanReport {
     pub timeline: String,
     /// The revision to restore.
     pub revision: Revision,
+    /// When the revision was seen, and what came after it; once it was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub point: Option<Point>,
     /// The compact revision of the result.
     pub compact_revision: Revision,
     /// The base's revision.
@@ -115,6 +119,13 @@ fn note_lines(f: &mut fmt::Formatter<'_>, notes: &[String]) -> fmt::Result {
     notes.iter().try_for_each(|note| line(f, "note", note))
 }
 
+fn point_lines(f: &mut fmt::Formatter<'_>, plan: &PlanReport) -> fmt::Result {
+    match &plan.point {
+        Some(point) => fmt::Display::fmt(point, f),
+        None => line(f, "revision", plan.revision),
+    }
+}
+
 fn line(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
     writeln!(f, "{name:<17} {value}")
 }
@@ -126,7 +137,7 @@ impl fmt::Display for PlanReport {
             "cluster",
             format!("{} (timeline {})", self.cluster, self.timeline),
         )?;
-        line(f, "revision", self.revision)?;
+        point_lines(f, self)?;
         line(f, "compact revision", self.compact_revision)?;
         line(
             f,
@@ -171,7 +182,7 @@ impl fmt::Display for Report {
             "cluster",
             format!("{} (timeline {})", self.plan.cluster, self.plan.timeline),
         )?;
-        line(f, "revision", self.plan.revision)?;
+        point_lines(f, &self.plan)?;
         line(f, "compact revision", self.plan.compact_revision)?;
         line(f, "rows", self.restored_rows)?;
         line(f, "database", size(self.db_bytes))?;

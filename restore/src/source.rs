@@ -44,10 +44,24 @@ pub struct Source {
 /// # Errors
 /// [`Kind::NotFound`] when there is no such vault or cluster; the message names the clusters that are there.
 pub async fn open_cluster(url: &str, name: &str) -> Result<Cluster, RestoreError> {
-    let name = ClusterName::new(name)
-        .map_err(|error| RestoreError::new(Kind::Invalid, error.to_string()))?;
-    let vault = Vault::open(url).await?;
-    let cluster = vault.cluster(&name);
+    let name = checked(name)?;
+    find_cluster(&Vault::open(url).await?, &name).await
+}
+
+/// Checks the name of a cluster.
+///
+/// # Errors
+/// [`Kind::Invalid`] for one that no vault can hold.
+pub fn checked(name: &str) -> Result<ClusterName, RestoreError> {
+    ClusterName::new(name).map_err(|error| RestoreError::new(Kind::Invalid, error.to_string()))
+}
+
+/// Finds a cluster of a vault.
+///
+/// # Errors
+/// As [`open_cluster`].
+pub async fn find_cluster(vault: &Vault, name: &ClusterName) -> Result<Cluster, RestoreError> {
+    let cluster = vault.cluster(name);
     if !cluster.timeline_ids().await?.is_empty() {
         return Ok(cluster);
     }
@@ -66,30 +80,48 @@ pub async fn open_cluster(url: &str, name: &str) -> Result<Cluster, RestoreError
     ))
 }
 
+/// Finds a timeline of a cluster, by default the newest.
+///
+/// # Errors
+/// [`Kind::NotFound`] for a timeline that is not there.
+pub async fn find_timeline(
+    cluster: &Cluster,
+    timeline: Option<&str>,
+) -> Result<Timeline, RestoreError> {
+    let absent = || RestoreError::new(Kind::NotFound, "the cluster has no timeline");
+    match timeline {
+        None => cluster.newest_timeline().await?.ok_or_else(absent),
+        Some(id) => {
+            let id: u32 = id.parse().map_err(|_| {
+                RestoreError::new(
+                    Kind::Invalid,
+                    format!("--timeline {id:?}: give a number, such as 0001"),
+                )
+            })?;
+            Ok(cluster.timeline(TimelineId(id)).await?)
+        }
+    }
+}
+
 impl Source {
     /// Opens a timeline of a cluster, by default the newest.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for a timeline that is not there.
     pub async fn open(cluster: &Cluster, timeline: Option<&str>) -> Result<Self, RestoreError> {
-        let absent = || RestoreError::new(Kind::NotFound, "the cluster has no timeline");
-        let timeline = match timeline {
-            None => cluster.newest_timeline().await?.ok_or_else(absent)?,
-            Some(id) => {
-                let id: u32 = id.parse().map_err(|_| {
-                    RestoreError::new(
-                        Kind::Invalid,
-                        format!("--timeline {id:?}: give a number, such as 0001"),
-                    )
-                })?;
-                cluster.timeline(TimelineId(id)).await?
-            }
-        };
-        Ok(Self {
-            inventory: timeline.inventory().await?,
+        let timeline = find_timeline(cluster, timeline).await?;
+        let inventory = timeline.inventory().await?;
+        Ok(Self::of(timeline, inventory))
+    }
+
+    /// A timeline and what of it is known.
+    #[must_use]
+    pub const fn of(timeline: Timeline, inventory: Inventory) -> Self {
+        Self {
             timeline,
+            inventory,
             set_aside: Vec::new(),
-        })
+        }
     }
 
     /// Takes segments out of the inventory, by their positions, because they cannot be used.

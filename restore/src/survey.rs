@@ -63,7 +63,9 @@ impl Survey {
             .buffered(PARALLEL_INDEXES);
         while let Some((position, entry, index)) = indexes.try_next().await? {
             match index {
-                Ok(index) => {
+                Ok(mut index) => {
+                    // A restore reads all rows, whatever their keys.
+                    index.frames.iter_mut().for_each(|frame| frame.keys = None);
                     survey.facts.add(&index, plan.target);
                     if entry.last > after {
                         survey.segments.push(Surveyed {
@@ -90,7 +92,7 @@ impl Survey {
 }
 
 /// Whether an object as such cannot be used, in contrast to a store that cannot be reached or denies access.
-fn is_lost(error: &VaultError) -> bool {
+pub(crate) fn is_lost(error: &VaultError) -> bool {
     match error.kind() {
         ErrorKind::Corrupt | ErrorKind::NotFound => true,
         // Written by something newer.

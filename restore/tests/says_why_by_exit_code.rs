@@ -81,6 +81,7 @@ fn revkeep(place: &Path, arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_revkeep"))
         .args(arguments.split(' '))
         .env("REVKEEP_VAULT", format!("file://{}/vault", place.display()))
+        .env("REVKEEP_CACHE_DIR", "")
         .current_dir(place)
         .output()
         .unwrap()
@@ -104,7 +105,33 @@ fn every_refusal_has_its_code() {
         ),
         ("restore c --latest --data-dir full", 16, "full"),
         ("restore c --latest", 3, "--data-dir"),
-        ("restore c --data-dir d", 3, "--to-revision <N>|--latest"),
+        ("restore c --data-dir d", 3, "--to-revision <N>|--to-time"),
+        ("restore c --pin none --data-dir d", 10, "no pin none"),
+        (
+            "restore c --to-time 2020-01-01T00:00:00Z --data-dir d",
+            11,
+            "nearest recovery point is 1",
+        ),
+        ("restore c --to-time soon --data-dir d", 3, "20m ago"),
+        (
+            "restore c --to-time 2999-01-01T00:00:00Z --data-dir d",
+            3,
+            "--latest",
+        ),
+        (
+            "restore c --before-delete k --data-dir d",
+            11,
+            "no deletion",
+        ),
+        ("restore c --latest --since 3 --data-dir d", 3, "--since"),
+        ("get k --at 31", 11, "30"),
+        ("get k --at 15", 15, "10 and 20"),
+        ("get", 3, "--prefix"),
+        ("get k --at latest --cluster x", 10, "it has c"),
+        ("log k -w fields", 3, "-w json"),
+        ("pin a/b c --latest", 3, "pin name"),
+        ("pin p c --to-revision 31", 11, "30"),
+        ("unpin p c", 10, "no pin p"),
         ("restore c --to-revision 0 --data-dir d", 3, "--to-revision"),
         (
             "restore c --latest --to-revision 3 --data-dir d",

@@ -143,6 +143,7 @@ fn main() {
             plain_bytes: plain.len() as u64,
             stored_bytes: chunk.len() as u64,
             digest,
+            keys_bytes: 0,
         }],
         rows: rows.len() as u64,
         plain_bytes: plain.len() as u64,

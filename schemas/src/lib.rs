@@ -13,6 +13,8 @@ pub mod error;
 pub mod exposition;
 mod generated;
 pub mod hashkv;
+pub mod key_filter;
+pub mod kubernetes;
 pub mod kv;
 pub mod manifest;
 pub mod member;

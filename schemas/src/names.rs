@@ -66,6 +66,38 @@ impl FromStr for ClusterName {
     }
 }
 
+/// The name of a pin in a cluster; the same letters as in a [`ClusterName`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PinName(String);
+
+impl PinName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`FormatError::Misuse`] for one that no vault can hold.
+    pub fn new(name: impl Into<String>) -> Result<Self, FormatError> {
+        let name = name.into();
+        ClusterName::new(name.as_str()).map_err(|_| {
+            FormatError::misuse(
+                format!("pin name {name:?}"),
+                "it must have 1 to 100 of a-z A-Z 0-9 . _ - and not begin with a dot",
+            )
+        })?;
+        Ok(Self(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PinName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The number of a timeline within its cluster, from 1; written `0001`, `0002`, …
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,

@@ -135,6 +135,7 @@ fn base() -> (BaseManifest, Vec<u8>) {
         plain_bytes: chunk.plain.len() as u64,
         stored_bytes: 300,
         digest: chunk.digest,
+        keys_bytes: 0,
     };
     let manifest = BaseManifest {
         facts: BaseFacts {

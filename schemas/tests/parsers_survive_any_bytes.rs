@@ -94,4 +94,4 @@ macro_rules! targets {
     )*};
 }
 
-targets! { rows key_value boltdb wal snap segment envelope manifest chunk }
+targets! { rows key_value kubernetes key_filter boltdb wal snap segment envelope manifest chunk }

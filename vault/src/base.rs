@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures::{StreamExt, TryStreamExt, stream};
 use revkeep_schemas::manifest::{
     BaseFacts, BaseManifest, ChunkHash, ChunkRef, Chunker, ChunkerOptions, PlainChunk,
-    decode_chunk, encode_chunk,
+    chunk_keys_bytes, decode_chunk, encode_chunk,
 };
 use revkeep_schemas::names::Uid;
 use revkeep_schemas::{Revision, RowSource, envelope};
@@ -122,6 +122,7 @@ impl Timeline {
             plain_bytes: chunk.plain.len() as u64,
             stored_bytes: 0,
             digest: chunk.digest,
+            keys_bytes: 0,
         };
         let writer = vault.writer.clone();
         let identity = asked.clone();
@@ -132,6 +133,7 @@ impl Timeline {
             .map_err(VaultError::task("pack a chunk"))?
             .map_err(VaultError::format(name.as_str()))?;
         stored.stored_bytes = object.len() as u64;
+        stored.keys_bytes = chunk_keys_bytes(&object);
         let failed = match vault.objects.create(&name, object.clone()).await {
             Ok(Created::New) => return Ok(stored),
             Ok(Created::Exists) => None,
@@ -150,14 +152,19 @@ impl Timeline {
             }
         };
         let bytes = there.len() as u64;
-        let checking = spawn_blocking(move || decode_chunk(&there, &asked).map(|_| ()));
-        if let Err(error) = checking.await.map_err(VaultError::task("check a chunk"))? {
+        let checking =
+            spawn_blocking(move || decode_chunk(&there, &asked).map(|_| chunk_keys_bytes(&there)));
+        match checking.await.map_err(VaultError::task("check a chunk"))? {
             // The one right content of this name is at hand, so a damaged chunk is mended.
-            tracing::warn!(chunk = name, %error, "a damaged chunk is written anew");
-            vault.objects.replace(&name, object).await?;
-            return Ok(stored);
+            Err(error) => {
+                tracing::warn!(chunk = name, %error, "a damaged chunk is written anew");
+                vault.objects.replace(&name, object).await?;
+            }
+            Ok(keys_bytes) => {
+                stored.stored_bytes = bytes;
+                stored.keys_bytes = keys_bytes;
+            }
         }
-        stored.stored_bytes = bytes;
         Ok(stored)
     }
 }

@@ -85,20 +85,42 @@ pub struct Newest {
 }
 
 /// The names of a timeline, before any object was read.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
     pub(crate) bases: Vec<ObjectName>,
     pub(crate) segments: Vec<SegmentEntry>,
     pub(crate) gaps: Vec<ObjectName>,
 }
 
+impl Listing {
+    /// The segments, by first and last revision.
+    pub fn segments(&self) -> &[SegmentEntry] {
+        &self.segments
+    }
+
+    /// The revisions of all bases, ascending, whether their manifests are sound or not.
+    pub fn bases(&self) -> impl DoubleEndedIterator<Item = Revision> {
+        self.bases.iter().filter_map(base_revision)
+    }
+}
+
+fn base_revision(name: &ObjectName) -> Option<Revision> {
+    match name.kind {
+        NameKind::Base { revision, .. } => Some(revision),
+        _ => None,
+    }
+}
+
 impl Timeline {
-    /// Lists the timeline.
-    pub(crate) async fn names(&self) -> Result<Names, VaultError> {
+    /// Lists the timeline; reads no object.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn listing(&self) -> Result<Listing, VaultError> {
         let objects = &self.cluster.vault.objects;
         let folder = layout::timeline_folder(&self.cluster.name, self.id);
         let path = objects.path(&folder);
-        let mut names = Names::default();
+        let mut names = Listing::default();
         for meta in objects.list(&folder).await? {
             let Some(kind) = layout::parse(&path, &meta.location) else {
                 continue;
@@ -136,7 +158,30 @@ impl Timeline {
     /// # Errors
     /// As the store fails.
     pub async fn inventory(&self) -> Result<Inventory, VaultError> {
-        let names = self.names().await?;
+        self.read_inventory(self.listing().await?).await
+    }
+
+    /// What a listing names with one base alone: the newest at or below `revision`. Other manifests and the gaps are not
+    /// read, so what it lacks may be there all the same.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn inventory_at(
+        &self,
+        listing: &Listing,
+        revision: Revision,
+    ) -> Result<Inventory, VaultError> {
+        let mut bases = listing.bases.iter().rev();
+        let base = bases.find(|name| base_revision(name).is_some_and(|base| base <= revision));
+        let part = Listing {
+            bases: base.into_iter().cloned().collect(),
+            segments: listing.segments.clone(),
+            gaps: Vec::new(),
+        };
+        self.read_inventory(part).await
+    }
+
+    async fn read_inventory(&self, names: Listing) -> Result<Inventory, VaultError> {
         let mut inventory = Inventory {
             segments: names.segments,
             ..Inventory::default()
@@ -180,7 +225,7 @@ impl Timeline {
     /// # Errors
     /// `Config` when the newest base is of a newer Revkeep; as the store fails.
     pub async fn newest(&self) -> Result<Option<Newest>, VaultError> {
-        let names = self.names().await?;
+        let names = self.listing().await?;
         for name in names.bases.iter().rev() {
             let base = match self.base(name).await {
                 Ok(base) => base,

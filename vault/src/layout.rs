@@ -6,7 +6,7 @@ use object_store::path::Path;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{Identity, Kind};
 use revkeep_schemas::manifest::ChunkHash;
-use revkeep_schemas::names::{ClusterName, TimelineId, Uid, VaultId};
+use revkeep_schemas::names::{ClusterName, PinName, TimelineId, Uid, VaultId};
 
 /// What stands at a name, below its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +139,30 @@ pub(crate) fn head_identity(vault: VaultId, cluster: &ClusterName) -> Identity {
         last: Revision::ZERO,
         level: 0,
         name: String::new(),
+    }
+}
+
+/// The folder of a cluster's pins.
+pub(crate) fn pins_folder(cluster: &ClusterName) -> String {
+    format!("clusters/{cluster}/pins")
+}
+
+/// The name of a pin.
+pub(crate) fn pin_path(cluster: &ClusterName, pin: &PinName) -> String {
+    format!("{}/{pin}", pins_folder(cluster))
+}
+
+/// The identity of a pin. Its revision is in the body: who asks by name does not know it.
+pub(crate) fn pin_identity(vault: VaultId, cluster: &ClusterName, pin: &PinName) -> Identity {
+    Identity {
+        kind: Kind::Pin,
+        vault,
+        cluster: Some(cluster.clone()),
+        timeline: None,
+        first: Revision::ZERO,
+        last: Revision::ZERO,
+        level: 0,
+        name: pin.to_string(),
     }
 }
 

@@ -3,12 +3,13 @@
 //! Comes in: sealed segments and the rows of snapshots. Goes out: what can be restored, and the rows of it, in order.
 //! Promises: what is acknowledged is in the store; what is read is what was written, to the last bit; nothing that was
 //! written is ever overwritten but the head, a hint, and a damaged chunk, by its own content. Never: a deletion, but of
-//! what a probe put; a lock; memory that grows with the data.
+//! what a probe put and of a pin that a person takes back; a lock; memory that grows with the data.
 //! Read next: [`Vault`], [`Cluster`], [`Timeline`]; then [`Coverage`] for what can be brought back.
 
 mod backend;
 mod base;
 mod buffers;
+mod cache;
 mod cluster;
 mod coverage;
 mod credentials;
@@ -16,16 +17,19 @@ mod error;
 mod inventory;
 mod layout;
 mod objects;
+mod part;
+mod pin;
 mod probe;
 mod read;
 mod timeline;
 mod unproven;
 mod vault;
 
+pub use cache::IndexCache;
 pub use cluster::Cluster;
 pub use coverage::{Coverage, Missing};
 pub use error::{ErrorKind, VaultError};
-pub use inventory::{BaseEntry, Damage, GapEntry, Inventory, Newest, SegmentEntry};
+pub use inventory::{BaseEntry, Damage, GapEntry, Inventory, Listing, Newest, SegmentEntry};
 pub use layout::{NameKind, ObjectName};
 pub use objects::Stored;
 pub use probe::{ProbeReport, probe};
@@ -34,10 +38,10 @@ pub use timeline::Timeline;
 pub use vault::Vault;
 
 pub use revkeep_schemas::manifest::{
-    BaseFacts, BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, SmallBucket, SourceIdentity,
-    TimelineRecord,
+    BaseFacts, BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, PinRecord, SmallBucket,
+    SourceIdentity, TimelineRecord,
 };
-pub use revkeep_schemas::names::{ClusterName, TimelineId, Uid, VaultId};
+pub use revkeep_schemas::names::{ClusterName, PinName, TimelineId, Uid, VaultId};
 pub use revkeep_schemas::segment::{
     CompactionMark, LeaseFact, SealedSegment, SegmentIndex, SegmentReader, SegmentWriter, TimeMark,
 };

@@ -1,6 +1,7 @@
 //! Puts and gets of whole objects, with the care that stores ask for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +56,28 @@ pub(crate) struct Objects {
     prefix: Path,
     /// What has to be true before anything is written, where that was not known at the start.
     unproven: Option<Arc<Unproven>>,
+    /// What was read so far.
+    traffic: Arc<Traffic>,
+}
+
+/// What was asked of the store to read, and came.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Traffic {
+    fn add(&self, bytes: usize) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Requests and bytes.
+    pub(crate) fn total(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.requests), read(&self.bytes))
+    }
 }
 
 impl Objects {
@@ -63,6 +86,7 @@ impl Objects {
             store,
             prefix,
             unproven: None,
+            traffic: Arc::default(),
         }
     }
 
@@ -70,6 +94,11 @@ impl Objects {
     pub(crate) fn unproven(mut self, unproven: Unproven) -> Self {
         self.unproven = Some(Arc::new(unproven));
         self
+    }
+
+    /// What was read so far.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     async fn prove(&self) -> Result<(), VaultError> {
@@ -162,7 +191,9 @@ impl Objects {
     pub(crate) async fn get(&self, name: &str) -> Result<Bytes, VaultError> {
         let error = || VaultError::store(format!("get {name}"));
         let got = self.store.get(&self.path(name)).await.map_err(error())?;
-        got.bytes().await.map_err(error())
+        let bytes = got.bytes().await.map_err(error())?;
+        self.traffic.add(bytes.len());
+        Ok(bytes)
     }
 
     /// The object, or `None` if there is none.
@@ -191,7 +222,9 @@ impl Objects {
             .await
             .map_err(error())?;
         let size = got.meta.size;
-        Ok((got.bytes().await.map_err(error())?, size))
+        let bytes = got.bytes().await.map_err(error())?;
+        self.traffic.add(bytes.len());
+        Ok((bytes, size))
     }
 
     /// Everything beneath a folder, with the path of the folder that names are relative to.
@@ -202,6 +235,7 @@ impl Objects {
             .try_collect()
             .await
             .map_err(VaultError::store(format_args!("list {folder}")))?;
+        self.traffic.add(0);
         Ok(all)
     }
 
@@ -212,6 +246,7 @@ impl Objects {
             .list_with_delimiter(Some(&self.path(folder)))
             .await
             .map_err(VaultError::store(format_args!("list {folder}")))?;
+        self.traffic.add(0);
         let name = |path: Path| path.filename().map(str::to_owned);
         let mut names: Vec<_> = listed
             .common_prefixes
@@ -222,7 +257,7 @@ impl Objects {
         Ok(names)
     }
 
-    /// Removes an object that this program made for a probe.
+    /// Removes an object: one that this program made for a probe, or a pin that a person takes back.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), VaultError> {
         let removed = self.store.delete(&self.path(name)).await;
         removed.map_err(VaultError::store(format_args!("remove {name}")))

@@ -162,7 +162,11 @@ impl Timeline {
         }
     }
 
-    async fn chunk_rows(&self, chunk: ChunkRef, buffers: Buffers) -> Result<PlainRows, VaultError> {
+    pub(crate) async fn chunk_rows(
+        &self,
+        chunk: ChunkRef,
+        buffers: Buffers,
+    ) -> Result<PlainRows, VaultError> {
         let vault = &self.cluster.vault;
         let name = layout::chunk_path(&self.cluster.name, &chunk.hash);
         let range = (chunk.first, chunk.last);

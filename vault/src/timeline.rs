@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use object_store::GetRange;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{self, Identity};
 use revkeep_schemas::manifest::{BaseManifest, GapRecord, TimelineRecord};
 use revkeep_schemas::names::{TimelineId, Uid};
-use revkeep_schemas::segment::{
-    SealedSegment, SegmentFooter, SegmentIndex, SegmentOrigin, SegmentReader, SegmentWriter,
-};
+use revkeep_schemas::segment::{SealedSegment, SegmentOrigin, SegmentReader, SegmentWriter};
 
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::inventory::SegmentEntry;
 use crate::layout::{NameKind, ObjectName};
 use crate::objects::Stored;
-
-/// Bytes of the end of a segment that are fetched first; most indexes are shorter.
-const TAIL_BYTES: u64 = 64 * 1024;
 
 /// One unbroken history of a cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -185,31 +179,5 @@ impl Timeline {
         let name = self.segment_name(entry);
         let object = self.cluster.vault.objects.get(&name.path()).await?;
         SegmentReader::open(object, &self.identity(&name)).map_err(VaultError::format(name.path()))
-    }
-
-    /// Fetches the index of a segment alone, by range requests: times, leases, compactions, checkpoints, frames.
-    ///
-    /// # Errors
-    /// As [`Timeline::segment`].
-    pub async fn segment_index(&self, entry: &SegmentEntry) -> Result<SegmentIndex, VaultError> {
-        let objects = &self.cluster.vault.objects;
-        let name = self.segment_name(entry);
-        let asked = self.identity(&name);
-        let path = name.path();
-        if entry.bytes <= TAIL_BYTES {
-            return self.segment(entry).await.map(SegmentReader::into_index);
-        }
-        let tail = GetRange::Bounded(entry.bytes - TAIL_BYTES..entry.bytes);
-        let (mut tail, size) = objects.get_part(&path, tail).await?;
-        let footer =
-            SegmentFooter::decode(&tail, size).map_err(VaultError::format(path.as_str()))?;
-        if footer.index_offset < entry.bytes - TAIL_BYTES {
-            let whole = GetRange::Bounded(footer.index_offset..entry.bytes);
-            tail = objects.get_part(&path, whole).await?.0;
-        }
-        let start = GetRange::Bounded(0..footer.frames_offset.min(entry.bytes));
-        let (start, _) = objects.get_part(&path, start).await?;
-        SegmentReader::open_parts(&start, &tail, size, &asked)
-            .map_err(VaultError::format(path.as_str()))
     }
 }

@@ -10,6 +10,7 @@ use revkeep_schemas::manifest::VaultFormat;
 use revkeep_schemas::names::{ClusterName, VaultId};
 
 use crate::backend::{self, Backend};
+use crate::cache::IndexCache;
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::objects::{Created, Objects};
@@ -24,6 +25,7 @@ pub struct Vault {
     pub(crate) objects: Objects,
     pub(crate) id: VaultId,
     pub(crate) writer: Arc<str>,
+    pub(crate) cache: Option<Arc<IndexCache>>,
 }
 
 impl Vault {
@@ -71,6 +73,7 @@ impl Vault {
             objects: Objects::new(store, prefix).unproven(Unproven::new(id)),
             id,
             writer: WRITER.into(),
+            cache: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Vault {
             objects,
             id,
             writer: WRITER.into(),
+            cache: None,
         })
     }
 
@@ -113,6 +117,18 @@ impl Vault {
     pub fn with_writer(mut self, writer: &str) -> Self {
         self.writer = writer.into();
         self
+    }
+
+    /// Keeps indexes that were read in a local folder, so that they are not fetched again.
+    #[must_use]
+    pub fn with_cache(mut self, cache: IndexCache) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self
+    }
+
+    /// How many requests for reading were answered so far, through this and its clones, and with how many bytes.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.objects.traffic().total()
     }
 
     /// The vault's id.

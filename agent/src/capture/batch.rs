@@ -7,7 +7,6 @@ use revkeep_schemas::Revision;
 use tokio::time::Instant;
 
 use super::joiner::Transaction;
-use crate::config::Dial;
 
 /// A transaction and when it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct Batch {
 }
 
 /// When a batch is sealed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The longest time that a transaction waits.
     pub interval: Duration,
@@ -43,7 +42,7 @@ pub struct Limits {
 /// Gathers transactions. Holds at most [`Limits::bytes`] and one transaction.
 #[derive(Debug)]
 pub struct Batcher {
-    limits: Dial<Limits>,
+    limits: Limits,
     open: Vec<Stamped>,
     /// Since when the oldest of them waits. Not its stamp, which is of a clock that people and NTP set back.
     since: Option<Instant>,
@@ -53,9 +52,9 @@ pub struct Batcher {
 impl Batcher {
     /// An empty one.
     #[must_use]
-    pub fn new(limits: impl Into<Dial<Limits>>) -> Self {
+    pub const fn new(limits: Limits) -> Self {
         Self {
-            limits: limits.into(),
+            limits,
             open: Vec::new(),
             since: None,
             plain_bytes: 0,
@@ -70,7 +69,7 @@ impl Batcher {
             unix_ms,
             transaction,
         });
-        if self.plain_bytes >= self.limits.get().bytes {
+        if self.plain_bytes >= self.limits.bytes {
             self.seal()
         } else {
             None
@@ -80,7 +79,7 @@ impl Batcher {
     /// When the open batch is due; `None` when there is nothing to seal, or that never comes.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.since?.checked_add(self.limits.get().interval)
+        self.since?.checked_add(self.limits.interval)
     }
 
     /// Whether the revision is in the open batch.

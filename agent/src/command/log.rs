@@ -1,14 +1,10 @@
 //! What is logged, and how: to standard error, one line for each thing that happens.
 
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For eyes.
     Text,
@@ -17,8 +13,7 @@ pub enum LogFormat {
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     /// Every object and every answer.
     Debug,
@@ -53,7 +48,7 @@ pub struct LogArguments {
         value_enum,
         value_name = "FORMAT"
     )]
-    pub(super) log_format: Option<LogFormat>,
+    log_format: Option<LogFormat>,
     /// How much is logged [default: info].
     #[arg(
         long,
@@ -62,8 +57,8 @@ pub struct LogArguments {
         value_enum,
         value_name = "LEVEL"
     )]
-    pub(super) log_level: Option<LogLevel>,
-    /// The same as --log-level debug; says also where each setting came from.
+    log_level: Option<LogLevel>,
+    /// The same as --log-level debug.
     #[arg(long, global = true)]
     debug: bool,
 }
@@ -75,52 +70,34 @@ impl LogArguments {
             .map_or(otherwise, |format| format == LogFormat::Json)
     }
 
-    /// What the flags say, for the settings; --debug comes before --log-level.
-    pub(super) fn level(&self) -> Option<LogLevel> {
-        if self.debug {
-            return Some(LogLevel::Debug);
-        }
-        self.log_level
-    }
-}
-
-/// Changes how much is logged.
-#[derive(Clone, Debug)]
-pub struct LogHandle {
-    filter: reload::Handle<EnvFilter, Registry>,
-}
-
-impl LogHandle {
-    /// Logs as much as this from now on, unless `RUST_LOG` decides.
-    pub(crate) fn set(&self, level: Option<LogLevel>) {
-        let level = level.unwrap_or(LogLevel::Info);
-        if let Err(error) = self.filter.reload(filter(level)) {
-            tracing::warn!(%error, "the log's level was not changed");
+    fn level(&self) -> &'static str {
+        match self.log_level {
+            Some(level) if !self.debug => level.word(),
+            None if !self.debug => "info",
+            _ => "debug",
         }
     }
-}
 
-fn filter(level: LogLevel) -> EnvFilter {
-    let level = level.word();
-    // Other crates are heard from warnings on.
-    let others = if level == "error" { "error" } else { "warn" };
-    EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| format!("{others},revkeep_agent={level},revkeep_vault={level}").into())
-}
-
-/// Starts to log to standard error.
-pub(super) fn start(level: LogLevel, json: bool) -> LogHandle {
-    let (filter, handle) = reload::Layer::new(filter(level));
-    let lines = fmt::layer().with_ansi(false).with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter);
-    if json {
-        registry.with(lines.json().flatten_event(true)).init();
-        // Its own words would be lines that are no JSON.
-        std::panic::set_hook(Box::new(|panic| {
-            tracing::error!(%panic, "a task broke down");
-        }));
-    } else {
-        registry.with(lines).init();
+    /// Starts to log.
+    pub(super) fn start(&self, json: bool) {
+        let level = self.level();
+        // Other crates are heard from warnings on.
+        let others = if level == "error" { "error" } else { "warn" };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+            format!("{others},revkeep_agent={level},revkeep_vault={level}").into()
+        });
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .with_writer(std::io::stderr);
+        if json {
+            log.json().flatten_event(true).init();
+            // Its own words would be lines that are no JSON.
+            std::panic::set_hook(Box::new(|panic| {
+                tracing::error!(%panic, "a task broke down");
+            }));
+        } else {
+            log.init();
+        }
     }
-    LogHandle { filter: handle }
 }

@@ -1,6 +1,5 @@
 //! Where the status is served.
 
-use std::fmt;
 use std::io::ErrorKind;
 use std::str::FromStr;
 
@@ -21,16 +20,6 @@ pub enum Listen {
     At(String),
     /// Nowhere.
     Off,
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str(DEFAULT),
-            Self::At(address) => f.write_str(address),
-            Self::Off => f.write_str("off"),
-        }
-    }
 }
 
 impl FromStr for Listen {

@@ -1,8 +1,16 @@
 //! The operator's command line.
 
+mod diff;
+mod get;
 mod info;
+mod log;
+mod past_vault;
+mod pin;
+mod point;
 mod restore;
+mod selection;
 mod signals;
+mod value;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,9 +25,14 @@ use crate::error::{Kind, RestoreError};
 pub enum Output {
     /// For eyes.
     #[default]
+    #[value(alias = "simple")]
     Table,
     /// For programs.
     Json,
+    /// For programs, one object a line as it comes.
+    Ndjson,
+    /// One field a line, for `get`.
+    Fields,
 }
 
 /// Point-in-time recovery for etcd: see what a vault holds, and bring any revision back.
@@ -56,6 +69,16 @@ enum Command {
     Restore(Box<restore::Arguments>),
     /// Show what can be recovered: timelines, bases, coverage and gaps
     Info(info::Arguments),
+    /// Read keys as they were at a revision or time, without restoring
+    Get(get::Arguments),
+    /// Tell every version of keys, with deletions, also what the source has compacted
+    Log(log::Arguments),
+    /// Compare two revisions: what was created, changed and deleted
+    Diff(diff::Arguments),
+    /// Keep a recovery point, by a name
+    Pin(pin::PinArguments),
+    /// Take a pin back
+    Unpin(pin::UnpinArguments),
     /// See all of it in two minutes: three members, an agent, an accident, and an exact restore
     Demo(crate::demo::Options),
 }
@@ -88,20 +111,38 @@ pub async fn run() -> ExitCode {
             Kind::Invalid,
             "no vault is named. Try: --vault file:///var/backups/etcd, or set REVKEEP_VAULT",
         )),
-        (Some(vault), Command::Restore(arguments)) => {
-            Box::pin(restore::run(vault, arguments, cli.output)).await
-        }
-        (Some(vault), Command::Info(arguments)) => {
-            Box::pin(info::run(vault, arguments, cli.output)).await
-        }
+        (Some(vault), command) => Box::pin(with_vault(vault, command, cli.output)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when this fails.
-            let _closed = complain(&error, cli.output);
+            // The answer said it already.
+            if error.kind() != Kind::Different {
+                // Nobody is left to tell when this fails.
+                let _closed = complain(&error, cli.output);
+            }
             error.kind().exit_code().into()
         }
+    }
+}
+
+async fn with_vault(vault: &str, command: &Command, output: Output) -> Result<(), RestoreError> {
+    if output == Output::Fields && !matches!(command, Command::Get(_)) {
+        return Err(RestoreError::new(
+            Kind::Invalid,
+            "-w fields is for get alone. Try: -w json",
+        ));
+    }
+    match command {
+        Command::Restore(arguments) => Box::pin(restore::run(vault, arguments, output)).await,
+        Command::Info(arguments) => Box::pin(info::run(vault, arguments, output)).await,
+        Command::Get(arguments) => Box::pin(get::run(vault, arguments, output)).await,
+        Command::Log(arguments) => Box::pin(log::run(vault, arguments, output)).await,
+        Command::Diff(arguments) => Box::pin(diff::run(vault, arguments, output)).await,
+        Command::Pin(arguments) => Box::pin(pin::pin(vault, arguments, output)).await,
+        Command::Unpin(arguments) => Box::pin(pin::unpin(vault, arguments, output)).await,
+        // It makes a vault of its own.
+        Command::Demo(_) => Ok(()),
     }
 }
 
@@ -112,7 +153,9 @@ fn wants_json(arguments: impl Iterator<Item = String>) -> bool {
         let value = ["--write-out=", "-w=", "-w"]
             .iter()
             .find_map(|flag| argument.strip_prefix(flag));
-        if value == Some("json") || named && argument == "json" {
+        if matches!(value, Some("json" | "ndjson"))
+            || named && matches!(argument.as_str(), "json" | "ndjson")
+        {
             return true;
         }
         named = matches!(argument.as_str(), "-w" | "--write-out");
@@ -132,8 +175,8 @@ struct Complaint {
 fn complain(error: &RestoreError, output: Output) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
     match output {
-        Output::Table => writeln!(stderr, "revkeep: {error}"),
-        Output::Json => {
+        Output::Table | Output::Fields => writeln!(stderr, "revkeep: {error}"),
+        Output::Json | Output::Ndjson => {
             let complaint = Complaint {
                 error: error.to_string(),
                 kind: error.kind(),
@@ -152,12 +195,20 @@ fn answer(
 ) -> Result<(), RestoreError> {
     let mut stdout = io::stdout().lock();
     let written = match output {
-        Output::Table => write!(stdout, "{result}"),
+        Output::Table | Output::Fields => write!(stdout, "{result}"),
         Output::Json => serde_json::to_string_pretty(result)
             .map_err(io::Error::from)
             .and_then(|json| writeln!(stdout, "{json}")),
+        Output::Ndjson => serde_json::to_string(result)
+            .map_err(io::Error::from)
+            .and_then(|json| writeln!(stdout, "{json}")),
     };
-    match written.and_then(|()| stdout.flush()) {
+    printed(written.and_then(|()| stdout.flush()))
+}
+
+/// What came of writing a result. Whoever has closed the pipe has seen enough.
+fn printed(written: io::Result<()>) -> Result<(), RestoreError> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(RestoreError::io("write the result")(error))
         }

@@ -5,41 +5,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use revkeep_schemas::Revision;
 use revkeep_schemas::member::{NewMember, RestoredCluster};
 
+use super::point::PointArguments;
 use super::{Output, answer, signals};
 use crate::error::{Kind, RestoreError};
 use crate::execute::{Destination, execute};
 use crate::overlap::Overlaps;
 use crate::plan::{History, Target};
+use crate::point::{Resolved, describe, resolve};
 use crate::prepare::{Request, prepare};
 use crate::report::DryRun;
-use crate::source::{Source, open_cluster};
+use crate::source::open_cluster;
 use crate::target::{Membership, refuse_unless_free};
 
 /// What `revkeep restore` takes.
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("revision").required(true).args(["to_revision", "latest"])))]
 #[command(after_help = "Examples:
   revkeep restore prod --latest --data-dir /var/lib/etcd-restored
   revkeep restore prod --to-revision 120934 --data-dir ./m1 --name m1 --initial-cluster m1=http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380
+  revkeep restore prod --to-time '20m ago' --dry-run
+  revkeep restore prod --before-delete /registry/namespaces/shop --since '2h ago' --data-dir /var/lib/etcd-restored
   revkeep restore prod --to-revision 120934 --snapshot-file ./at-120934.db")]
 pub(super) struct Arguments {
     /// The cluster's name in the vault
     cluster: String,
-    /// Restore exactly this revision
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    to_revision: Option<i64>,
-    /// Restore the newest revision that the vault covers
-    #[arg(long)]
-    latest: bool,
-    /// The timeline to take it from; by default the newest
-    #[arg(long, value_name = "ID")]
-    timeline: Option<String>,
+    #[command(flatten)]
+    point: PointArguments,
     /// Build a member's data directory here: absent, or empty
     #[arg(long, value_name = "DIR", conflicts_with_all = ["snapshot_file", "store_dir"])]
     data_dir: Option<PathBuf>,
@@ -118,15 +112,9 @@ impl Arguments {
         Ok(store.chain(etcd).next())
     }
 
-    fn target(&self) -> Target {
-        self.to_revision.map_or(Target::Latest, |revision| {
-            Target::Revision(Revision(revision))
-        })
-    }
-
-    fn request(&self) -> Request {
+    fn request(&self, target: Target) -> Request {
         Request {
-            target: self.target(),
+            target,
             history: if self.keep_history {
                 History::Everything
             } else {
@@ -148,6 +136,7 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), RestoreError> {
     let destination = arguments.destination()?;
+    let wanted = arguments.point.wanted()?;
     if destination.is_none() && !arguments.dry_run {
         return Err(RestoreError::new(
             Kind::Invalid,
@@ -166,8 +155,10 @@ pub(super) async fn run(
     let started = Instant::now();
     let deciding = async {
         let cluster = open_cluster(vault, &arguments.cluster).await?;
-        let source = Source::open(&cluster, arguments.timeline.as_deref()).await?;
-        let prepared = prepare(&source, arguments.request()).await?;
+        let timeline = arguments.point.timeline.as_deref();
+        let Resolved { source, target } = resolve(&cluster, timeline, &wanted).await?;
+        let mut prepared = prepare(&source, arguments.request(target)).await?;
+        prepared.report.point = Some(describe(&source, prepared.recipe.target).await);
         Ok::<_, RestoreError>((source, prepared))
     };
     let (source, prepared) = tokio::select! {

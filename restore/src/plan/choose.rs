@@ -85,6 +85,12 @@ pub fn choose(holdings: &Holdings, target: Target, history: History) -> Result<P
     })
 }
 
+/// The segments that lead on from a revision without a hole, as far as they go.
+pub(super) fn carried_on(holdings: &Holdings, after: Revision) -> Vec<Step> {
+    let chain = Chain::new(holdings);
+    chain.steps(after, chain.reach(after))
+}
+
 /// Greater is better; the fields count in order.
 fn preference(base: BaseFact, target: Revision, history: History) -> (bool, i64, i64) {
     let depth = base.compact_revision.0.saturating_neg();

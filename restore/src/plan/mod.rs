@@ -7,11 +7,13 @@
 
 mod choose;
 mod compaction;
+mod known;
 #[cfg(test)]
 mod tests;
 
 pub use choose::{choose, coverage, nearest};
 pub use compaction::{CompactFact, compact_revision_at};
+pub use known::{Known, Stretch, known};
 
 use revkeep_schemas::Revision;
 

@@ -14,6 +14,8 @@ use revkeep_schemas::{
     FormatError, Revision, RowSource as _,
     boltdb::{DbFile, check_trailer},
     envelope::{Envelope, Kind, open, open_any, seal},
+    key_filter::KeyFilter,
+    kubernetes::Recognised,
     kv::{KeyValue, key_of},
     manifest::{
         BaseManifest, ChunkHash, GapRecord, Head, TimelineRecord, VaultFormat, decode_chunk,
@@ -62,6 +64,23 @@ pub fn key_value(data: &[u8]) {
         kv.key,
         "the first field is the key"
     );
+}
+
+/// A value of Kubernetes: what is recognised says the same when it is read again.
+pub fn kubernetes(data: &[u8]) {
+    let read = Recognised::of(data);
+    assert_eq!(read, Recognised::of(data));
+    let _ = read.as_ref().and_then(Recognised::object);
+}
+
+/// A key filter: what is read is written back byte for byte, and any key may be asked for.
+pub fn key_filter(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    if let Ok(Some(filter)) = KeyFilter::decode(&bytes) {
+        let _ = (filter.may_hold(data), filter.may_hold_prefix(data));
+        let again = filter.encode();
+        assert!(again.starts_with(&data[..2]) && again.get(4..) == data.get(4..));
+    }
 }
 
 /// etcd's db file: opened, every bucket and every row walked to its end, the revision computed, the trailer checked.
@@ -194,6 +213,7 @@ pub fn segment(data: &[u8]) {
         sha256: Sha256::digest(index).into(),
         min_key: Vec::new(),
         max_key: None,
+        keys: None,
     };
     let mut plain = Vec::new();
     if SegmentReader::decode_frame(&frame, index, &mut plain).is_ok() {

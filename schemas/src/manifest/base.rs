@@ -34,6 +34,8 @@ pub struct ChunkRef {
     pub stored_bytes: u64,
     /// The digest of its rows.
     pub digest: RowDigest,
+    /// Bytes of the key filter in the object; zero where it has none.
+    pub keys_bytes: u64,
 }
 
 /// A bucket of the source's db file other than `key`, whole.
@@ -227,6 +229,8 @@ struct WireChunk {
     stored_bytes: u64,
     #[prost(bytes = "vec", tag = "7")]
     digest: Vec<u8>,
+    #[prost(uint64, tag = "8")]
+    keys_bytes: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -319,6 +323,7 @@ impl From<&ChunkRef> for WireChunk {
             plain_bytes: chunk.plain_bytes,
             stored_bytes: chunk.stored_bytes,
             digest: chunk.digest.to_bytes().to_vec(),
+            keys_bytes: chunk.keys_bytes,
         }
     }
 }
@@ -386,6 +391,7 @@ impl TryFrom<&WireChunk> for ChunkRef {
             plain_bytes: wire.plain_bytes,
             stored_bytes: wire.stored_bytes,
             digest: digest(&wire.digest)?,
+            keys_bytes: wire.keys_bytes,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A chunk: a piece of the rows of a base, compressed, named by what it holds.
 //!
-//! The body of the object is the length of the plain rows (8 bytes, little-endian) and one zstd frame.
+//! The body of the object is the length of the plain rows (8 bytes, little-endian) and one zstd frame; and where the rows
+//! are many, a filter of their user keys in a frame that zstd skips. `formats/manifest.md` and `formats/key-filter.md`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +11,15 @@ use sha2::{Digest, Sha256};
 
 use crate::FormatError;
 use crate::envelope::{self, Identity};
+use crate::key_filter::KeyFilter;
 
 /// The longest chunk that a reader unpacks, in plain bytes. Writers stay at 16 MiB unless a single row is longer.
 pub const MAX_CHUNK_PLAIN_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The magic number of the skippable frame that holds the key filter (zstd, `doc/zstd_compression_format.md`).
+const FILTER_MAGIC: [u8; 4] = 0x184d_2a5b_u32.to_le_bytes();
+/// Bytes of a skippable frame before its content: magic and length.
+const SKIPPABLE_HEADER_LEN: usize = 8;
 
 /// The name of a chunk: the SHA-256 of its encoded rows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,10 +86,77 @@ pub fn encode_chunk(
     }
     let packed =
         zstd::bulk::compress(plain, zstd_level).map_err(FormatError::io("pack a chunk"))?;
+    // Rows that cannot be read are stored all the same; they only are not found by key.
+    let filter = KeyFilter::of_rows(plain).ok().flatten();
+    let filter = filter.map(|filter| sealed_filter(&filter.encode(), &identity.name));
     let mut body = Vec::with_capacity(8 + packed.len());
     body.extend_from_slice(&(plain.len() as u64).to_le_bytes());
     body.extend_from_slice(&packed);
+    if let Some(filter) = filter
+        && let Ok(len) = u32::try_from(filter.len())
+    {
+        body.extend_from_slice(&FILTER_MAGIC);
+        body.extend_from_slice(&len.to_le_bytes());
+        body.extend_from_slice(&filter);
+    }
     Ok(envelope::seal(identity, writer, &body))
+}
+
+/// A filter and the hash that binds it to its chunk.
+fn sealed_filter(filter: &[u8], name: &str) -> Vec<u8> {
+    let hash = Sha256::new()
+        .chain_update(name)
+        .chain_update(filter)
+        .finalize();
+    [filter, hash.as_slice()].concat()
+}
+
+/// Bytes of the key filter in a chunk object whose hash was checked; zero where it has none.
+#[must_use]
+pub fn chunk_keys_bytes(object: &Bytes) -> u64 {
+    let found = || {
+        let start = envelope::Envelope::decode(object).ok()?.len + 8;
+        let packed = object.get(start..object.len().checked_sub(envelope::HASH_LEN)?)?;
+        let rows = zstd::zstd_safe::find_frame_compressed_size(packed).ok()?;
+        let (magic, rest) = packed.get(rows..)?.split_first_chunk::<4>()?;
+        let (len, content) = rest.split_first_chunk::<4>()?;
+        let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+        (*magic == FILTER_MAGIC && content.len() == len)
+            .then(|| len.checked_sub(envelope::HASH_LEN))?
+    };
+    found().map_or(0, |len| len as u64)
+}
+
+/// Where the key filter of a chunk stands in its object: the range of bytes to fetch and to give to [`decode_chunk_keys`].
+/// `None` where the chunk has none.
+#[must_use]
+pub fn chunk_keys_range(chunk: &super::ChunkRef) -> Option<std::ops::Range<u64>> {
+    let hash = envelope::HASH_LEN as u64;
+    let end = chunk.stored_bytes.checked_sub(hash)?;
+    let start = end.checked_sub(chunk.keys_bytes.checked_add(hash)?)?;
+    let room = start >= SKIPPABLE_HEADER_LEN as u64;
+    (chunk.keys_bytes > 0 && room).then_some(start..end)
+}
+
+/// Reads the key filter of a chunk that was fetched alone.
+///
+/// # Errors
+/// [`FormatError::Corrupt`] when it is damaged, or that of another chunk.
+pub fn decode_chunk_keys(
+    bytes: &Bytes,
+    chunk: &ChunkHash,
+) -> Result<Option<KeyFilter>, FormatError> {
+    let end = bytes.len().saturating_sub(envelope::HASH_LEN);
+    let filter = bytes.slice(..end);
+    if *bytes != sealed_filter(&filter, &chunk.to_string()) {
+        return Err(FormatError::corrupt(
+            format!("key filter of chunk {chunk}"),
+            0,
+            "a filter with its SHA-256",
+            "another: it is damaged",
+        ));
+    }
+    KeyFilter::decode(&filter)
 }
 
 /// Unpacks a chunk object: identity, hash of the object, length, then the name against the rows.

@@ -6,11 +6,16 @@
 mod base;
 mod chunk;
 mod chunker;
+mod pin;
 mod small;
 
 pub use base::{BaseFacts, BaseManifest, Checkpoint, ChunkRef, SmallBucket};
-pub use chunk::{ChunkHash, MAX_CHUNK_PLAIN_BYTES, decode_chunk, decode_chunk_into, encode_chunk};
+pub use chunk::{
+    ChunkHash, MAX_CHUNK_PLAIN_BYTES, chunk_keys_bytes, chunk_keys_range, decode_chunk,
+    decode_chunk_into, decode_chunk_keys, encode_chunk,
+};
 pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
+pub use pin::PinRecord;
 pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat};
 
 pub(crate) use base::{WireCheckpoint, digest};

@@ -1,8 +1,10 @@
 //! The index of a segment: what is in which frame, when it was seen, and facts of that time.
 
+use bytes::Bytes;
 use prost::Message;
 
 use crate::digest::RowDigest;
+use crate::key_filter::KeyFilter;
 use crate::manifest::{self, Checkpoint, WireCheckpoint};
 use crate::{FormatError, Revision};
 
@@ -30,6 +32,28 @@ pub struct Frame {
     pub min_key: Vec<u8>,
     /// An upper bound of the user keys in it; `None` where the largest has more than 256 bytes.
     pub max_key: Option<Vec<u8>>,
+    /// Which user keys may be in it; `None` where nothing is known of that.
+    pub keys: Option<KeyFilter>,
+}
+
+impl Frame {
+    /// Whether a row of this key may be in it; `false` is certain.
+    pub fn may_hold(&self, key: &[u8]) -> bool {
+        self.min_key.as_slice() <= key
+            && self.max_key.as_deref().is_none_or(|max| key <= max)
+            && self.keys.as_ref().is_none_or(|keys| keys.may_hold(key))
+    }
+
+    /// Whether a row of a key that begins with `prefix` may be in it; `false` is certain.
+    pub fn may_hold_prefix(&self, prefix: &[u8]) -> bool {
+        let min = &self.min_key;
+        (min.as_slice() <= prefix || min.starts_with(prefix))
+            && self.max_key.as_deref().is_none_or(|max| prefix <= max)
+            && self
+                .keys
+                .as_ref()
+                .is_none_or(|keys| keys.may_hold_prefix(prefix))
+    }
 }
 
 /// From this revision on, up to the next mark, changes were seen at this time of the agent's clock.
@@ -198,6 +222,8 @@ struct WireFrame {
     min_key: Vec<u8>,
     #[prost(bytes = "vec", optional, tag = "9")]
     max_key: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", tag = "10")]
+    keys: Bytes,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -317,6 +343,12 @@ impl From<&Frame> for WireFrame {
             sha256: frame.sha256.to_vec(),
             min_key: frame.min_key.clone(),
             max_key: frame.max_key.clone(),
+            keys: frame
+                .keys
+                .as_ref()
+                .map(KeyFilter::encode)
+                .unwrap_or_default()
+                .into(),
         }
     }
 }
@@ -331,7 +363,13 @@ impl TryFrom<WireFrame> for Frame {
                 format!("{} bytes", wire.sha256.len()),
             )
         })?;
+        let keys = if wire.keys.is_empty() {
+            None
+        } else {
+            KeyFilter::decode(&wire.keys)?
+        };
         Ok(Self {
+            keys,
             offset: wire.offset,
             stored_len: wire.stored_len,
             plain_len: wire.plain_len,

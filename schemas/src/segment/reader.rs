@@ -74,6 +74,11 @@ impl SegmentReader {
         )
     }
 
+    /// The whole object.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// What it says about its rows.
     pub fn index(&self) -> &SegmentIndex {
         &self.index

@@ -8,6 +8,7 @@ use super::index::{CompactionMark, Frame, LeaseFact, SegmentIndex, TimeMark};
 use super::reader::MAX_FRAME_PLAIN_BYTES;
 use crate::digest::RowDigest;
 use crate::envelope::{Envelope, Identity, Kind};
+use crate::key_filter::{KeyFilterBuilder, MIN_FILTERED_BYTES};
 use crate::kv::key_of;
 use crate::manifest::Checkpoint;
 use crate::names::{ClusterName, TimelineId, Uid, VaultId};
@@ -96,6 +97,7 @@ pub struct SegmentWriter {
     packed: Vec<u8>,
     plain: Vec<u8>,
     frame: Option<Frame>,
+    keys: KeyFilterBuilder,
     index: SegmentIndex,
 }
 
@@ -109,6 +111,7 @@ impl SegmentWriter {
             packed: Vec::new(),
             plain: Vec::new(),
             frame: None,
+            keys: KeyFilterBuilder::default(),
             index: SegmentIndex::default(),
         }
     }
@@ -152,6 +155,9 @@ impl SegmentWriter {
                 return Err(error);
             }
             digest.add(row);
+        }
+        for row in rows {
+            self.keys.add(key_of(row.value)?);
         }
         let bytes = self.plain.len() - before;
         let count = rows.len() as u64;
@@ -218,6 +224,7 @@ impl SegmentWriter {
             sha256: [0; 32],
             min_key: bounds.min.clone().unwrap_or_default(),
             max_key: Some(Vec::new()),
+            keys: None,
         });
         frame.last = revision;
         frame.rows += rows;
@@ -242,6 +249,10 @@ impl SegmentWriter {
         frame.stored_len = packed.len() as u64;
         frame.plain_len = self.plain.len() as u64;
         frame.sha256 = Sha256::digest(&packed).into();
+        if self.plain.len() >= MIN_FILTERED_BYTES {
+            frame.keys = self.keys.finish();
+        }
+        self.keys.clear();
         self.packed.extend_from_slice(&packed);
         self.plain.clear();
         self.index.frames.push(frame);
@@ -279,7 +290,15 @@ impl SegmentWriter {
         for frame in &mut self.index.frames {
             frame.offset += envelope_len as u64;
         }
-        let index = self.index.encode();
+        let mut index = self.index.encode();
+        if index.len() as u64 > super::MAX_INDEX_LEN {
+            // They only save time.
+            self.index
+                .frames
+                .iter_mut()
+                .for_each(|frame| frame.keys = None);
+            index = self.index.encode();
+        }
         if index.len() as u64 > super::MAX_INDEX_LEN {
             return Err(FormatError::unsupported(
                 "seal a segment",

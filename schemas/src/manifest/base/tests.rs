@@ -13,6 +13,7 @@ fn chunk(n: u8, first: i64, last: i64) -> ChunkRef {
         plain_bytes: 100 * u64::from(n),
         stored_bytes: 30 * u64::from(n),
         digest: RowDigest::from_bytes([n; 16]),
+        keys_bytes: u64::from(n / 2),
     }
 }
 

@@ -1,0 +1,195 @@
+//! When revisions were seen.
+//!
+//! etcd stamps no times, so a segment notes when its agent saw each change come. A change cannot be seen before it
+//! happens, so of several agents, of which one may have been behind, the earliest note counts; and since revisions happen in order, a
+//! revision was there by the time at which any later one was seen.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use revkeep_schemas::Revision;
+use revkeep_vault::{SegmentEntry, SegmentIndex};
+
+use crate::error::RestoreError;
+use crate::source::Source;
+
+/// Segments after the one that is looked for whose times are looked at too: those of other agents, and those that a
+/// clock that was set back has out of order.
+const NEIGHBOURS: usize = 6;
+
+/// When a revision was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// When it was first seen, in milliseconds since 1970.
+    pub from: Option<i64>,
+    /// When the revision after it was first seen: until then this one was the newest.
+    pub until: Option<i64>,
+}
+
+/// Spans of revisions, each seen at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spans {
+    /// By last revision: the earliest time at which the span was seen.
+    spans: BTreeMap<Revision, i64>,
+}
+
+impl Spans {
+    /// Adds what an index says of a segment that ends at `last`.
+    pub fn add(&mut self, index: &SegmentIndex, last: Revision) {
+        let ends = index
+            .times
+            .iter()
+            .skip(1)
+            .map(|mark| mark.revision.previous());
+        for (mark, end) in index.times.iter().zip(ends.chain([last])) {
+            self.there_by(end, mark.unix_ms);
+        }
+    }
+
+    /// Adds that everything up to `revision` was there at a time.
+    pub fn there_by(&mut self, revision: Revision, unix_ms: i64) {
+        if unix_ms > 0 {
+            let seen = self.spans.entry(revision).or_insert(unix_ms);
+            *seen = unix_ms.min(*seen);
+        }
+    }
+
+    /// The newest revision that was seen at `unix_ms` or before.
+    #[must_use]
+    pub fn newest_by(&self, unix_ms: i64) -> Option<Revision> {
+        let mut spans = self.spans.iter().rev();
+        spans
+            .find(|(_, seen)| **seen <= unix_ms)
+            .map(|(last, _)| *last)
+    }
+
+    /// When a revision was seen at the latest. `None` when nothing is known of it or of what came after it.
+    #[must_use]
+    pub fn seen(&self, revision: Revision) -> Option<i64> {
+        self.spans.range(revision..).map(|(_, seen)| *seen).min()
+    }
+}
+
+/// The newest revision that the timeline's agents had seen by a time, as far as segments and the bases at hand say.
+///
+/// Segments are searched by halves, which takes as many indexes as their number has binary digits.
+///
+/// # Errors
+/// When the store cannot be reached. A damaged index is passed over.
+pub async fn revision_at(source: &Source, unix_ms: i64) -> Result<Option<Revision>, RestoreError> {
+    let segments = &source.inventory.segments;
+    let mut spans = Spans::default();
+    for base in &source.inventory.bases {
+        spans.there_by(base.revision, base.manifest.facts.finished_unix_ms);
+    }
+    // All before `low` begin at the time or before, all from `high` on after it; but for clocks that were set.
+    let (mut low, mut high) = (0, segments.len());
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        let index = match segments.get(middle) {
+            Some(entry) => index(source, entry).await?,
+            None => None,
+        };
+        let starts = index.as_ref().and_then(|index| index.times.first());
+        let later = starts.is_some_and(|mark| mark.unix_ms > unix_ms);
+        if let (Some(index), Some(entry)) = (&index, segments.get(middle)) {
+            spans.add(index, entry.last);
+        }
+        if later {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    let near = low.saturating_sub(NEIGHBOURS)..(low + NEIGHBOURS).min(segments.len());
+    let near = segments.get(near).unwrap_or_default();
+    read(source, near.iter().cloned(), &mut spans).await?;
+    Ok(spans.newest_by(unix_ms))
+}
+
+/// When a revision was seen, as far as the segments around it and the bases at hand say.
+///
+/// # Errors
+/// As [`revision_at`].
+pub async fn seen(source: &Source, revision: Revision) -> Result<Seen, RestoreError> {
+    let segments = &source.inventory.segments;
+    let mut spans = Spans::default();
+    for base in &source.inventory.bases {
+        spans.there_by(base.revision, base.manifest.facts.finished_unix_ms);
+    }
+    let around = |entry: &&SegmentEntry| entry.first <= revision.next() && entry.last >= revision;
+    let around: Vec<_> = segments.iter().filter(around).cloned().collect();
+    read(source, around.into_iter(), &mut spans).await?;
+    Ok(Seen {
+        from: spans.seen(revision),
+        until: spans.seen(revision.next()),
+    })
+}
+
+async fn read(
+    source: &Source,
+    entries: impl Iterator<Item = SegmentEntry>,
+    spans: &mut Spans,
+) -> Result<(), RestoreError> {
+    let mut indexes =
+        stream::iter(entries)
+            .map(|entry| async move {
+                Ok::<_, RestoreError>((index(source, &entry).await?, entry.last))
+            })
+            .buffered(8);
+    while let Some((index, last)) = indexes.try_next().await? {
+        if let Some(index) = index {
+            spans.add(&index, last);
+        }
+    }
+    Ok(())
+}
+
+async fn index(
+    source: &Source,
+    entry: &SegmentEntry,
+) -> Result<Option<SegmentIndex>, RestoreError> {
+    match source.timeline.segment_index(entry).await {
+        Ok(index) => Ok(Some(index)),
+        Err(error) if crate::survey::is_lost(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(of: &[(i64, i64)]) -> Spans {
+        let mut spans = Spans::default();
+        for (last, unix_ms) in of {
+            spans.there_by(Revision(*last), *unix_ms);
+        }
+        spans
+    }
+
+    #[test]
+    fn the_newest_revision_that_was_seen_by_a_time() {
+        let spans = spans(&[(4, 100), (9, 200), (10, 300)]);
+        let by = |time| spans.newest_by(time).map(|revision| revision.0);
+        assert_eq!(
+            [by(99), by(100), by(250), by(900)],
+            [None, Some(4), Some(9), Some(10)]
+        );
+        let seen = |revision| spans.seen(Revision(revision));
+        assert_eq!(
+            [seen(1), seen(4), seen(5), seen(10), seen(11)],
+            [Some(100), Some(100), Some(200), Some(300), None]
+        );
+    }
+
+    #[test]
+    fn the_agent_that_was_not_behind_is_believed() {
+        // One agent saw all of it an hour late, another one lives.
+        let spans = spans(&[(9, 3_600_000), (5, 200), (9, 300)]);
+        assert_eq!(spans.newest_by(250), Some(Revision(5)));
+        assert_eq!(spans.newest_by(300), Some(Revision(9)));
+        assert_eq!(spans.seen(Revision(3)), Some(200));
+        assert_eq!(spans.seen(Revision(9)), Some(300));
+    }
+}
