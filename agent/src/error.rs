@@ -1,7 +1,12 @@
 //! The one error of this crate: its kind says what the caller can do.
 
+use std::time::Duration;
+
 use revkeep_schemas::{FormatError, Revision};
-use revkeep_vault::VaultError;
+use revkeep_vault::{ErrorKind, VaultError};
+
+/// Between two tries of what is refused: people do not mend it faster.
+const DENIED_WAIT: Duration = Duration::from_secs(15);
 
 /// Why the agent could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,26 @@ pub enum AgentError {
         operation: &'static str,
         /// What the client said.
         source: Box<etcd_client::Error>,
+    },
+    /// The member refused a request because of who asked.
+    #[error("etcd at {endpoint} refuses {operation} ({reason}): {advice}")]
+    Denied {
+        /// The member's endpoint.
+        endpoint: String,
+        /// What was asked of it.
+        operation: &'static str,
+        /// What it said.
+        reason: String,
+        /// What to grant, or to mend.
+        advice: String,
+    },
+    /// A message of the watch is larger than may be taken. A base takes its place.
+    #[error(
+        "a message of the watch is larger than --max-decoding, {limit} bytes: a base takes its place"
+    )]
+    Oversized {
+        /// The limit, in bytes.
+        limit: usize,
     },
     /// The source is not what the timeline in the vault was captured from.
     #[error("{0}")]
@@ -95,6 +120,9 @@ pub enum AgentError {
         /// What it said.
         reason: String,
     },
+    /// The source cannot be looked after now.
+    #[error("the cluster could not spare a member: {0}")]
+    Unwell(String),
     /// A task of this process ended in a way that it never should.
     #[error("internal: {0}")]
     Internal(String),
@@ -106,12 +134,31 @@ impl AgentError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Connect { .. } | Self::AgentAway { .. } => 2,
+            Self::Connect { .. } | Self::Denied { .. } | Self::AgentAway { .. } => 2,
             Self::Config(_) => 3,
             Self::Interrupted => 5,
             Self::Lineage(_) => 16,
             Self::Vault(error) => error.kind().exit_code(),
             _ => 1,
+        }
+    }
+
+    /// Whether somebody has to grant or mend something before it can work: it is tried again all the same, and seldom.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Denied { .. } => true,
+            Self::Vault(error) => error.kind() == ErrorKind::Config,
+            _ => false,
+        }
+    }
+
+    /// The least time before it is worth trying again.
+    pub(crate) fn least_wait(&self) -> Duration {
+        if self.is_denied() {
+            DENIED_WAIT
+        } else {
+            Duration::ZERO
         }
     }
 

@@ -5,9 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::Parser;
 use revkeep_agent::AgentError;
-use revkeep_agent::command::{Arguments, report};
+use revkeep_agent::command::{Invocation, report};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +43,8 @@ fn keep_memory_flat() {
 
 fn main() -> ExitCode {
     keep_memory_flat();
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let mut invocation = match Invocation::parse(env::args_os()) {
+        Ok(invocation) => invocation,
         Err(error) => {
             let _closed = error.print();
             return if error.use_stderr() {
@@ -56,17 +55,17 @@ fn main() -> ExitCode {
             };
         }
     };
-    arguments.start_log();
-    match execute(&arguments) {
+    let started = invocation.start();
+    match started.and_then(|()| execute(&invocation)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error, arguments.json_errors());
+            report(&error, invocation.json_errors());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn execute(arguments: &Arguments) -> Result<(), AgentError> {
+fn execute(invocation: &Invocation) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -77,7 +76,7 @@ fn execute(arguments: &Arguments) -> Result<(), AgentError> {
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
-        Box::pin(arguments.execute(stop)).await
+        Box::pin(invocation.execute(stop)).await
     });
     // Dropped, it would wait without a limit: for the reading of a large snapshot, say, that nobody needs any more.
     runtime.shutdown_timeout(LINGER);

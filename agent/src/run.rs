@@ -8,14 +8,17 @@ use revkeep_schemas::manifest::BaseManifest;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::AgentError;
 use crate::base::{Driver, take, write};
 use crate::capture::batch::{Batcher, Limits};
 use crate::capture::{Capture, Wires};
+use crate::config::Dial;
 use crate::gap::gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
+use crate::maintenance::{Keeper, Permit, Upkeep};
 use crate::open::{Opened, open, open_in_time};
 use crate::remembered::remember;
 use crate::schedule::Schedule;
@@ -45,21 +48,45 @@ pub struct Route {
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// When a segment is sealed.
-    pub limits: Limits,
+    pub limits: Dial<Limits>,
     /// Rows that may wait to be sealed, in bytes.
     pub queue_bytes: usize,
     /// Sealed segments that may wait for the vault, in bytes.
-    pub spool_limit: u64,
+    pub spool_limit: Dial<u64>,
     /// How long an attempt to store a small segment may take.
-    pub upload_deadline: Duration,
+    pub upload_deadline: Dial<Duration>,
     /// When bases are taken.
-    pub schedule: Option<Schedule>,
+    pub schedule: Dial<Option<Schedule>>,
     /// How many revisions capture may be behind before it takes a base instead of watching them.
-    pub catch_up_limit: i64,
+    pub catch_up_limit: Dial<i64>,
     /// How long a stop may take to hand over and store what is held.
-    pub grace: Duration,
+    pub grace: Dial<Duration>,
+    /// What is done for the source beside reading it.
+    pub upkeep: Dial<Upkeep>,
+    /// Whether it is this agent that does it.
+    pub permit: Permit,
     /// Where the status is served.
     pub listen: Listen,
+}
+
+impl Route {
+    /// Takes up what can change while the agent runs.
+    pub(crate) fn adopt(&self, other: &Self) {
+        self.connection.adopt(&other.connection);
+    }
+}
+
+impl RunOptions {
+    /// Takes up what can change while the agent runs.
+    pub(crate) fn adopt(&self, other: &Self) {
+        self.limits.set(other.limits.get());
+        self.spool_limit.set(other.spool_limit.get());
+        self.upload_deadline.set(other.upload_deadline.get());
+        self.schedule.set(other.schedule.get());
+        self.catch_up_limit.set(other.catch_up_limit.get());
+        self.grace.set(other.grace.get());
+        self.upkeep.set(other.upkeep.get());
+    }
 }
 
 /// Captures until `stop`, then flushes, within [`RunOptions::grace`]; serves its status meanwhile.
@@ -73,18 +100,26 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
     let limits = HealthLimits {
-        flush_interval: options.limits.interval,
+        flush: options.limits.clone(),
         schedule: options.schedule.clone(),
+        upkeep: options.upkeep.clone(),
     };
     let status = Arc::new(StatusHandle::new(&route.cluster, limits));
     let connection = route.connection.clone();
     let serving = status::start(&status, &options.listen, connection).await?;
+    let keeper = Keeper {
+        connection: route.connection.clone(),
+        upkeep: options.upkeep.clone(),
+        permit: options.permit.clone(),
+        monitor: Arc::clone(status.monitor()),
+    };
+    let keeping = AbortOnDropHandle::new(tokio::spawn(keeper.run(stop.clone())));
     let capturing = async {
         let state_dir = StateDir::open(route.state_dir.as_deref())?;
         let opening = async {
             let opened = open_in_time(&route, state_dir.path(), status.monitor()).await?;
             let place = Place::of(&opened.target);
-            let spool = Spool::open(state_dir.path(), place, options.spool_limit).await?;
+            let spool = Spool::open(state_dir.path(), place, options.spool_limit.clone()).await?;
             Ok::<_, AgentError>((opened, Arc::new(spool)))
         };
         let (opened, spool) = tokio::select! {
@@ -94,6 +129,7 @@ pub async fn run(
         capture(route, options, &status, opened, (&state_dir, spool), stop).await
     };
     let captured = Box::pin(capturing).await;
+    drop(keeping);
     serving.end().await;
     captured
 }
@@ -190,7 +226,7 @@ async fn capture(
         basing.await.map_err(died("base"))?;
         recording.await.map_err(died("gap"))
     };
-    let finished = tokio::time::timeout(options.grace, finishing).await;
+    let finished = tokio::time::timeout(options.grace.get(), finishing).await;
     done.cancel();
     leasing.await.map_err(died("lease"))?;
     remembering.await.map_err(died("remembering"))?;

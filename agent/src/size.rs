@@ -23,8 +23,34 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "the size is too large".to_owned())
 }
 
+/// Writes a number of bytes so that [`parse`] reads the same.
+pub(crate) fn words(bytes: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units
+        .into_iter()
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    match unit {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn writes_what_it_reads() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1023, "1023"),
+            (8 << 20, "8MiB"),
+            (2 << 30, "2GiB"),
+            (1025, "1025"),
+        ] {
+            assert_eq!(super::words(bytes), text);
+            assert_eq!(super::parse(text), Ok(bytes));
+        }
+    }
+
     #[test]
     fn reads_units() {
         assert_eq!(super::parse("8MiB"), Ok(8 << 20));

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Taken, take, write};
 use crate::AgentError;
 use crate::backoff::Backoff;
+use crate::config::Dial;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
@@ -63,7 +64,7 @@ pub struct Driver {
     /// Where snapshots are spooled.
     pub spool: PathBuf,
     /// When bases are due.
-    pub schedule: Option<Schedule>,
+    pub schedule: Dial<Option<Schedule>>,
     /// Told of every base.
     pub head: Arc<HeadKeeper>,
     /// Told of what a base does not heal.
@@ -85,7 +86,7 @@ impl Driver {
                     Some(job) => job,
                     None => return,
                 },
-                () = due(self.schedule.as_ref()), if !stop.is_cancelled() => Job {
+                () = due(&self.schedule), if !stop.is_cancelled() => Job {
                     taken: None,
                     heals: None,
                     reply: None,
@@ -115,7 +116,7 @@ impl Driver {
                 let _ = reply.send(Err(error));
                 return;
             }
-            let wait = backoff.step() * 5;
+            let wait = (backoff.step() * 5).max(error.least_wait());
             tracing::error!(%error, ?wait, "no base was written, trying again");
             let store = store_failed(&error);
             let store_is_back = async {
@@ -184,7 +185,19 @@ fn store_failed(error: &AgentError) -> bool {
 }
 
 /// Waits for the next time on the schedule; for ever without one.
-async fn due(schedule: Option<&Schedule>) {
+async fn due(schedule: &Dial<Option<Schedule>>) {
+    let mut changes = schedule.changes();
+    loop {
+        let waiting = next(schedule.get());
+        tokio::select! {
+            () = waiting => return,
+            // The dial is held by the caller, so this tells of changes alone.
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+async fn next(schedule: Option<Schedule>) {
     let now = Utc::now();
     let Some(next) = schedule.and_then(|schedule| schedule.next_after(now)) else {
         return pending().await;

@@ -1,12 +1,14 @@
 //! Bases: a snapshot is taken, proven, and written to the vault while capture goes on.
 
 mod driver;
+mod hash;
 mod normal;
 mod spool;
 mod take;
 mod write;
 
 pub use driver::{Driver, Job, Reply};
+pub use hash::HashPolicy;
 pub use normal::{Normaliser, Position};
 pub use spool::{Spooled, clean, spool};
 pub use take::{Taken, take};

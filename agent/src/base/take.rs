@@ -6,6 +6,7 @@ use chrono::Utc;
 use revkeep_schemas::boltdb::DbFile;
 use revkeep_schemas::manifest::Checkpoint;
 
+use super::hash::checkpoint;
 use super::{Position, Spooled, spool};
 use crate::AgentError;
 use crate::source::{Identity, Member};
@@ -29,20 +30,14 @@ pub struct Taken {
     pub finished_unix_ms: i64,
 }
 
-/// Takes a snapshot into `directory`, checks its trailer, and asks the same member for its hash right after.
+/// Takes a snapshot into `directory`, checks its trailer, and asks for the source's hash right after.
 pub async fn take(member: &Member, directory: &Path) -> Result<Taken, AgentError> {
     let identity = member.identity().await?;
     let started_unix_ms = Utc::now().timestamp_millis();
     let spooled = spool(member, directory.to_path_buf()).await?;
     let finished_unix_ms = Utc::now().timestamp_millis();
     let position = position(spooled.path().to_path_buf()).await?;
-    let checkpoint = match member.hash_kv(position.revision).await {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => {
-            tracing::warn!(%error, "the source gave no hash; the base has no checkpoint");
-            None
-        }
-    };
+    let checkpoint = checkpoint(member, &identity, position.revision).await;
     tracing::info!(
         endpoint = member.endpoint(),
         revision = %position.revision,

@@ -7,6 +7,7 @@ use revkeep_schemas::Revision;
 use tokio::time::Instant;
 
 use super::joiner::Transaction;
+use crate::config::Dial;
 
 /// A transaction and when it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Batch {
 }
 
 /// When a batch is sealed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The longest time that a transaction waits.
     pub interval: Duration,
@@ -42,7 +43,7 @@ pub struct Limits {
 /// Gathers transactions. Holds at most [`Limits::bytes`] and one transaction.
 #[derive(Debug)]
 pub struct Batcher {
-    limits: Limits,
+    limits: Dial<Limits>,
     open: Vec<Stamped>,
     /// Since when the oldest of them waits. Not its stamp, which is of a clock that people and NTP set back.
     since: Option<Instant>,
@@ -52,9 +53,9 @@ pub struct Batcher {
 impl Batcher {
     /// An empty one.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
+    pub fn new(limits: impl Into<Dial<Limits>>) -> Self {
         Self {
-            limits,
+            limits: limits.into(),
             open: Vec::new(),
             since: None,
             plain_bytes: 0,
@@ -69,7 +70,7 @@ impl Batcher {
             unix_ms,
             transaction,
         });
-        if self.plain_bytes >= self.limits.bytes {
+        if self.plain_bytes >= self.limits.get().bytes {
             self.seal()
         } else {
             None
@@ -79,7 +80,7 @@ impl Batcher {
     /// When the open batch is due; `None` when there is nothing to seal, or that never comes.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.since?.checked_add(self.limits.interval)
+        self.since?.checked_add(self.limits.get().interval)
     }
 
     /// Whether the revision is in the open batch.

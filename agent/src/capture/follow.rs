@@ -16,6 +16,7 @@ use super::joiner::{Change, Joiner, Transaction};
 use crate::AgentError;
 use crate::backoff::Backoff;
 use crate::base::{Job, Position, take};
+use crate::config::Dial;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
@@ -67,7 +68,7 @@ pub struct Wires {
     pub member: watch::Sender<Option<Member>>,
     /// Further behind than so many revisions a snapshot is cheaper for the source than a watch: it reads its whole backlog
     /// again and again while a watcher catches up.
-    pub catch_up_limit: i64,
+    pub catch_up_limit: Dial<i64>,
 }
 
 /// The capture task.
@@ -179,7 +180,7 @@ impl Capture {
                 }
                 Err(error @ AgentError::Lineage(_)) => return Err(error),
                 Err(error) => {
-                    let wait = backoff.step();
+                    let wait = backoff.step().max(error.least_wait());
                     self.wires
                         .head
                         .monitor()
@@ -260,7 +261,7 @@ impl Capture {
         self.wires.head.source_at(current);
         if let Some(last) = self.last {
             not_behind(&self.wires.target, last, current)?;
-            if current.0.saturating_sub(last.0) > self.wires.catch_up_limit {
+            if current.0.saturating_sub(last.0) > self.wires.catch_up_limit.get() {
                 self.state.needs_base = true;
                 if self.hole().is_none() {
                     tracing::info!(%last, %current, "far behind: a base is taken instead of a long watch");
@@ -413,7 +414,9 @@ impl Capture {
                     self.lost_below(*compact_revision).await;
                 }
             }
-            AgentError::TooLarge { .. } => self.state.needs_base = true,
+            AgentError::TooLarge { .. } | AgentError::Oversized { .. } => {
+                self.state.needs_base = true;
+            }
             AgentError::Fault(_) => {
                 // Once may be a fault of one stream; twice at the same place, and the source has no more to give, or gives
                 // what looks like a fault: one revision can delete a key, put it and delete it again.

@@ -1,10 +1,14 @@
 //! What is logged, and how: to standard error, one line for each thing that happens.
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For eyes.
     Text,
@@ -13,7 +17,8 @@ pub enum LogFormat {
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Every object and every answer.
     Debug,
@@ -48,7 +53,7 @@ pub struct LogArguments {
         value_enum,
         value_name = "FORMAT"
     )]
-    log_format: Option<LogFormat>,
+    pub(super) log_format: Option<LogFormat>,
     /// How much is logged [default: info].
     #[arg(
         long,
@@ -57,8 +62,8 @@ pub struct LogArguments {
         value_enum,
         value_name = "LEVEL"
     )]
-    log_level: Option<LogLevel>,
-    /// The same as --log-level debug.
+    pub(super) log_level: Option<LogLevel>,
+    /// The same as --log-level debug; says also where each setting came from.
     #[arg(long, global = true)]
     debug: bool,
 }
@@ -70,34 +75,52 @@ impl LogArguments {
             .map_or(otherwise, |format| format == LogFormat::Json)
     }
 
-    fn level(&self) -> &'static str {
-        match self.log_level {
-            Some(level) if !self.debug => level.word(),
-            None if !self.debug => "info",
-            _ => "debug",
+    /// What the flags say, for the settings; --debug comes before --log-level.
+    pub(super) fn level(&self) -> Option<LogLevel> {
+        if self.debug {
+            return Some(LogLevel::Debug);
         }
+        self.log_level
     }
+}
 
-    /// Starts to log.
-    pub(super) fn start(&self, json: bool) {
-        let level = self.level();
-        // Other crates are heard from warnings on.
-        let others = if level == "error" { "error" } else { "warn" };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-            format!("{others},revkeep_agent={level},revkeep_vault={level}").into()
-        });
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(false)
-            .with_writer(std::io::stderr);
-        if json {
-            log.json().flatten_event(true).init();
-            // Its own words would be lines that are no JSON.
-            std::panic::set_hook(Box::new(|panic| {
-                tracing::error!(%panic, "a task broke down");
-            }));
-        } else {
-            log.init();
+/// Changes how much is logged.
+#[derive(Clone, Debug)]
+pub struct LogHandle {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl LogHandle {
+    /// Logs as much as this from now on, unless `RUST_LOG` decides.
+    pub(crate) fn set(&self, level: Option<LogLevel>) {
+        let level = level.unwrap_or(LogLevel::Info);
+        if let Err(error) = self.filter.reload(filter(level)) {
+            tracing::warn!(%error, "the log's level was not changed");
         }
     }
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    let level = level.word();
+    // Other crates are heard from warnings on.
+    let others = if level == "error" { "error" } else { "warn" };
+    EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| format!("{others},revkeep_agent={level},revkeep_vault={level}").into())
+}
+
+/// Starts to log to standard error.
+pub(super) fn start(level: LogLevel, json: bool) -> LogHandle {
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let lines = fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    if json {
+        registry.with(lines.json().flatten_event(true)).init();
+        // Its own words would be lines that are no JSON.
+        std::panic::set_hook(Box::new(|panic| {
+            tracing::error!(%panic, "a task broke down");
+        }));
+    } else {
+        registry.with(lines).init();
+    }
+    LogHandle { filter: handle }
 }

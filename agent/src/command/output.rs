@@ -63,7 +63,7 @@ pub(super) fn status(status: &StatusResponse, json: bool) -> Result<(), AgentErr
     line(&super::status::as_text(status, Utc::now()))
 }
 
-fn line(text: &str) -> Result<(), AgentError> {
+pub(super) fn line(text: &str) -> Result<(), AgentError> {
     writeln!(std::io::stdout().lock(), "{text}").map_err(AgentError::io("write to stdout"))
 }
 

@@ -11,6 +11,7 @@ use super::seal::{ZSTD_LEVEL, seal};
 use super::{Facts, Held, QueueReceiver, Queued};
 use crate::AgentError;
 use crate::backoff::Backoff;
+use crate::config::Dial;
 use crate::head::HeadKeeper;
 use crate::spool::Spool;
 use crate::status::Kind;
@@ -36,7 +37,7 @@ pub struct Shipper {
     /// Told of every durable revision.
     pub head: Arc<HeadKeeper>,
     /// How long an attempt to store a small segment may take.
-    pub deadline: Duration,
+    pub deadline: Dial<Duration>,
 }
 
 /// Running tasks. They end when the queue's senders are gone and all is uploaded.
@@ -126,7 +127,7 @@ struct Uploader {
     target: Target,
     spool: Arc<Spool>,
     head: Arc<HeadKeeper>,
-    deadline: Duration,
+    deadline: Dial<Duration>,
 }
 
 impl Uploader {
@@ -136,7 +137,7 @@ impl Uploader {
             let segment = &next.segment;
             let (first, last) = (segment.first, segment.last);
             if let Err(error) = self.attempt(segment).await {
-                let wait = backoff.step();
+                let wait = backoff.step().max(error.least_wait());
                 tracing::warn!(%error, %first, %last, ?wait, "segment was not stored, trying again");
                 self.head.monitor().not_stored(Kind::Segment, &error);
                 // It is read again from its file: memory is for what is new.
@@ -154,7 +155,7 @@ impl Uploader {
 
     /// One attempt. While it takes long, what waits is filed.
     async fn attempt(&self, segment: &SealedSegment) -> Result<(), AgentError> {
-        let deadline = deadline(self.deadline, segment.bytes.len());
+        let deadline = deadline(self.deadline.get(), segment.bytes.len());
         let put = self.target.timeline.put_segment_within(segment, deadline);
         let mut put = std::pin::pin!(put);
         let stored = match tokio::time::timeout(FILED_AFTER, &mut put).await {

@@ -7,7 +7,8 @@ use etcd_client::{Client, GetOptions, SnapshotStreaming};
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::Checkpoint;
 
-use super::{Connection, Message, Watch};
+use super::watching::Opening;
+use super::{Connection, Message, Watch, denied};
 use crate::AgentError;
 
 /// What a member says of itself and its cluster.
@@ -28,9 +29,10 @@ pub struct Identity {
 /// A connection to one member.
 #[derive(Clone)]
 pub struct Member {
-    client: Client,
+    pub(super) client: Client,
     endpoint: String,
     timeout: Duration,
+    connection: Connection,
 }
 
 impl std::fmt::Debug for Member {
@@ -50,7 +52,8 @@ impl Member {
         let member = Self {
             client: connection.dial(endpoint).await?,
             endpoint: endpoint.to_owned(),
-            timeout: connection.command_timeout,
+            timeout: connection.access().command_timeout,
+            connection: connection.clone(),
         };
         let identity = member.identity().await.map_err(|error| match error {
             AgentError::Source { source, .. } => AgentError::Connect {
@@ -66,6 +69,12 @@ impl Member {
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// How it is reached, and the others.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Asks for the member's status.
@@ -184,28 +193,37 @@ impl Member {
 
     /// Watches every key from `first` on.
     pub async fn watch_all(&self, first: Revision) -> Result<Watch, AgentError> {
-        Watch::open(
-            self.client.watch_client(),
-            &self.endpoint,
-            self.timeout,
-            first,
-            true,
-        )
-        .await
+        self.watch(first, true).await
     }
 
     async fn watch_key(&self, first: Revision) -> Result<Watch, AgentError> {
-        Watch::open(
-            self.client.watch_client(),
-            &self.endpoint,
-            self.timeout,
-            first,
-            false,
-        )
-        .await
+        self.watch(first, false).await
     }
 
-    async fn ask<T>(
+    async fn watch(&self, first: Revision, all: bool) -> Result<Watch, AgentError> {
+        let limit = self.connection.access().max_decoding;
+        let opening = Opening {
+            endpoint: &self.endpoint,
+            timeout: self.timeout,
+            limit,
+        };
+        opening.open(self.client.watch_client(), first, all).await
+    }
+
+    /// After a refused login: the password may be another one now.
+    async fn log_in_again(&self) {
+        let Ok(login) = self.connection.access().login().await else {
+            return;
+        };
+        let mut client = self.client.clone();
+        match tokio::time::timeout(self.timeout, client.update_user(login)).await {
+            Ok(Ok(())) => tracing::info!(endpoint = self.endpoint, "logged in again"),
+            Ok(Err(error)) => tracing::debug!(%error, "not logged in again"),
+            Err(_) => {}
+        }
+    }
+
+    pub(super) async fn ask<T>(
         &self,
         operation: &'static str,
         answer: impl Future<Output = Result<T, etcd_client::Error>>,
@@ -213,7 +231,7 @@ impl Member {
         self.ask_within(self.timeout, operation, answer).await
     }
 
-    async fn ask_within<T>(
+    pub(super) async fn ask_within<T>(
         &self,
         patience: Duration,
         operation: &'static str,
@@ -221,11 +239,18 @@ impl Member {
     ) -> Result<T, AgentError> {
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(source)) => Err(AgentError::Source {
-                endpoint: self.endpoint.clone(),
-                operation,
-                source: Box::new(source),
-            }),
+            Ok(Err(source)) => {
+                if denied::is_login(&source) {
+                    Box::pin(self.log_in_again()).await;
+                }
+                let user = self.connection.access().user;
+                let denied = denied::judge(&self.endpoint, operation, user.as_ref(), &source);
+                Err(denied.unwrap_or_else(|| AgentError::Source {
+                    endpoint: self.endpoint.clone(),
+                    operation,
+                    source: Box::new(source),
+                }))
+            }
             Err(_) => Err(AgentError::Connect {
                 endpoint: self.endpoint.clone(),
                 reason: format!(

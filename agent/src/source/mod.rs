@@ -1,10 +1,15 @@
 //! The etcd member that is read: how to reach it, what it is, and the few questions that the agent asks.
 
+mod access;
+mod condition;
 mod connection;
+mod denied;
 mod member;
 mod unverified;
 mod watching;
 
-pub use connection::{Connection, Tls};
+pub use access::{Access, Password, Tls, User};
+pub use condition::{Alarm, Condition, Listed};
+pub use connection::Connection;
 pub use member::{Identity, Member};
 pub use watching::{Message, Watch};

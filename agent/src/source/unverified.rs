@@ -10,8 +10,7 @@ use etcd_client::Channel;
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -92,17 +91,11 @@ async fn config(tls: &Tls) -> Result<ClientConfig, AgentError> {
         .map_err(|error| AgentError::Internal(format!("set up TLS: {error}")))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
-    let mut config = match tls.identity().await? {
+    let mut config = match tls.parsed_identity().await? {
         None => builder.with_no_client_auth(),
-        Some((cert, key)) => {
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert).collect();
-            let chain = chain.map_err(|error| wrong(error.to_string()))?;
-            let key =
-                PrivateKeyDer::from_pem_slice(&key).map_err(|error| wrong(error.to_string()))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| wrong(error.to_string()))?
-        }
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| wrong(error.to_string()))?,
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)

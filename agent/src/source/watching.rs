@@ -7,6 +7,7 @@ use etcd_client::proto::{PbEvent, PbWatchResponse};
 use etcd_client::{WatchClient, WatchOptions, WatchStream};
 use revkeep_schemas::{Revision, kv::KeyValue};
 
+use super::denied;
 use crate::AgentError;
 use crate::capture::joiner::Change;
 
@@ -39,17 +40,31 @@ pub enum Message {
 pub struct Watch {
     stream: WatchStream,
     endpoint: String,
+    limit: usize,
 }
 
-impl Watch {
+/// How a watch is opened.
+pub(super) struct Opening<'a> {
+    pub(super) endpoint: &'a str,
+    pub(super) timeout: Duration,
+    /// The largest message that is taken, in bytes.
+    pub(super) limit: usize,
+}
+
+impl Opening<'_> {
+    /// Opens it from `first` on, for all keys or for one that is never there.
     pub(super) async fn open(
+        self,
         client: WatchClient,
-        endpoint: &str,
-        timeout: Duration,
         first: Revision,
         all: bool,
-    ) -> Result<Self, AgentError> {
-        let mut client = client.max_decoding_message_size(usize::MAX);
+    ) -> Result<Watch, AgentError> {
+        let Self {
+            endpoint,
+            timeout,
+            limit,
+        } = self;
+        let mut client = client.max_decoding_message_size(limit);
         let mut options = WatchOptions::new()
             .with_start_revision(first.0)
             .with_fragment();
@@ -66,19 +81,22 @@ impl Watch {
                 });
             }
         };
-        Ok(Self {
+        Ok(Watch {
             stream,
             endpoint: endpoint.to_owned(),
+            limit,
         })
     }
+}
 
+impl Watch {
     /// The next message. An error means that the watch is over.
     pub async fn next(&mut self) -> Result<Message, AgentError> {
         let response = self
             .stream
             .message()
             .await
-            .map_err(failed(&self.endpoint))?;
+            .map_err(|error| self.failed(error))?;
         let Some(response) = response else {
             return Err(self.over("the server closed the stream"));
         };
@@ -114,17 +132,39 @@ impl Watch {
         })
     }
 
+    fn failed(&self, error: etcd_client::Error) -> AgentError {
+        match &error {
+            etcd_client::Error::GRpcStatus(status) if is_too_large(status) => {
+                AgentError::Oversized { limit: self.limit }
+            }
+            _ => failed(&self.endpoint)(error),
+        }
+    }
+
     fn over(&self, reason: &str) -> AgentError {
+        if let Some(denied) = denied::of_watch(&self.endpoint, reason) {
+            return denied;
+        }
         failed(&self.endpoint)(etcd_client::Error::WatchError(reason.to_owned()))
     }
 }
 
 fn failed(endpoint: &str) -> impl FnOnce(etcd_client::Error) -> AgentError {
-    move |source| AgentError::Source {
-        endpoint: endpoint.to_owned(),
-        operation: "watch",
-        source: Box::new(source),
+    move |source| {
+        denied::judge(endpoint, "watch", None, &source).unwrap_or_else(|| AgentError::Source {
+            endpoint: endpoint.to_owned(),
+            operation: "watch",
+            source: Box::new(source),
+        })
     }
+}
+
+/// Whether a message was larger than may be taken (tonic, `codec/decode.rs`).
+fn is_too_large(status: &tonic::Status) -> bool {
+    status.code() == tonic::Code::OutOfRange
+        && status
+            .message()
+            .contains("decoded message length too large")
 }
 
 /// An event as its row: a put's value is the event's `kv` marshalled, a delete's holds the key alone.

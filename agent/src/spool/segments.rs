@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::folder::Found;
 use super::{Folder, Hole, Place, Refused, Source, Ticket, Waiting};
 use crate::AgentError;
+use crate::config::Dial;
 
 /// How often a file is read again that the disk did not give, and when.
 const READ_TRIES: usize = 5;
@@ -60,7 +61,7 @@ struct State {
 #[derive(Debug)]
 pub struct Spool {
     folder: Arc<Folder>,
-    limit: u64,
+    limit: Dial<u64>,
     state: Mutex<State>,
     /// Only one writes files at a time, so that they are written in order.
     filing: tokio::sync::Mutex<()>,
@@ -80,7 +81,12 @@ impl Spool {
     ///
     /// # Errors
     /// As [`Folder::open`] and [`Folder::scan`].
-    pub async fn open(state_dir: &Path, place: Place, limit: u64) -> Result<Self, AgentError> {
+    pub async fn open(
+        state_dir: &Path,
+        place: Place,
+        limit: impl Into<Dial<u64>>,
+    ) -> Result<Self, AgentError> {
+        let limit = limit.into();
         let state_dir = state_dir.to_path_buf();
         let opening = move || -> Result<(Folder, Vec<Found>, u64), AgentError> {
             let folder = Folder::open(&state_dir, place)?;
@@ -89,7 +95,7 @@ impl Spool {
             Ok((folder, found, beside))
         };
         let (folder, found, beside) = blocking(opening).await??;
-        let mut waiting = Waiting::new(limit, beside);
+        let mut waiting = Waiting::new(limit.get(), beside);
         for file in &found {
             waiting.found(file.first, file.last, file.uid, file.bytes);
         }
@@ -142,7 +148,7 @@ impl Spool {
 
     fn tell(&self, state: &mut State, hole: Hole) {
         let (segments, bytes) = state.waiting.load();
-        let (kept, limit) = (hole.kept, self.limit);
+        let (kept, limit) = (hole.kept, self.limit.get());
         if !hole.open && hole.number > state.told.hole {
             tracing::error!(
                 last_kept = %kept, segments, bytes, limit,
@@ -174,7 +180,7 @@ impl Spool {
         Load {
             segments,
             bytes,
-            limit: self.limit,
+            limit: self.limit.get(),
             last_kept: state.waiting.hole().map(|hole| hole.kept),
         }
     }
@@ -205,6 +211,7 @@ impl Spool {
     /// Takes a segment, or discards it when there is no room. Waits for the disk only when the store is slow or away.
     pub async fn admit(&self, segment: SealedSegment) {
         let must_file = self.change(|state| {
+            state.waiting.limit_to(self.limit.get());
             if let Err(Refused(segment)) = state.waiting.admit(segment) {
                 state.returned.extend(segment.index.leases);
                 return false;

@@ -90,6 +90,11 @@ impl Waiting {
         }
     }
 
+    /// So many bytes may wait from now on; what waits already stays.
+    pub const fn limit_to(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     /// A file that an earlier process left, after those that were found before it.
     pub fn found(&mut self, first: Revision, last: Revision, uid: Uid, bytes: u64) {
         self.filing = true;

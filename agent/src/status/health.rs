@@ -6,6 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::certificates::Usage;
 use super::{Phase, Report};
+use crate::capture::batch::Limits;
+use crate::config::Dial;
+use crate::maintenance::{QuotaLevel, Upkeep, level};
 use crate::schedule::Schedule;
 
 /// What is added to twice the flush interval before a lag counts: an upload may be tried again.
@@ -18,15 +21,19 @@ const CERTIFICATE_NOTICE: TimeDelta = TimeDelta::days(7);
 /// From where on something is wrong.
 #[derive(Clone, Debug, Default)]
 pub struct HealthLimits {
-    /// The longest time that a change waits before it is sent.
-    pub flush_interval: Duration,
+    /// When changes are sent.
+    pub flush: Dial<Limits>,
     /// When bases are due.
-    pub schedule: Option<Schedule>,
+    pub schedule: Dial<Option<Schedule>>,
+    /// What is done for the source, and its quota where it does not tell it.
+    pub upkeep: Dial<Upkeep>,
 }
 
 impl HealthLimits {
     fn lag(&self) -> Duration {
-        self.flush_interval
+        self.flush
+            .get()
+            .interval
             .saturating_mul(2)
             .saturating_add(LAG_GRACE)
     }
@@ -58,12 +65,66 @@ pub(super) fn reasons(report: &Report, limits: &HealthLimits, now: DateTime<Utc>
         ));
     }
     found.extend(capture(report));
+    if let Some(error) = &report.source_error
+        && report.phase == Phase::Watching
+    {
+        // The watch is open, and yet the member cannot say that it is up to date: it may be cut off.
+        found.push(reason(
+            "source_unsure",
+            format!("the source does not answer a linearizable read: {error}"),
+        ));
+    }
     if let Some(error) = &report.vault_error {
-        found.push(reason("vault_away", error.clone()));
+        let code = if report.vault_denied {
+            "vault_denied"
+        } else {
+            "vault_away"
+        };
+        found.push(reason(code, error.clone()));
     }
     found.extend(durability(report, limits));
     found.extend(base(report, limits, now));
     found.extend(certificates(report, now));
+    found.extend(source(report, limits));
+    found
+}
+
+/// What stands against the source itself.
+fn source(report: &Report, limits: &HealthLimits) -> Vec<Reason> {
+    let alarms = report.alarms.iter().map(|alarm| {
+        let what = match alarm.kind {
+            "NOSPACE" => "the source refuses writes, its quota is used up: compact, defragment, disarm the alarm",
+            _ => "a member of the source is damaged: do not trust it before that is understood",
+        };
+        let (kind, member) = (alarm.kind, alarm.member_id);
+        reason("source_alarm", format!("{kind} is set by member {member:x}: {what}"))
+    });
+    let mut found: Vec<_> = alarms.collect();
+    let upkeep = limits.upkeep.get();
+    if let Some(condition) = &report.condition
+        && let Some(quota) = condition.quota_bytes.or(upkeep.quota_bytes)
+    {
+        let (db, used) = (condition.db_bytes, condition.used_bytes);
+        let near = format!(
+            "the member's file has {db} bytes, {used} of them in use, of a quota of {quota}"
+        );
+        match level(db, quota) {
+            QuotaLevel::Fine => {}
+            QuotaLevel::Near => found.push(reason(
+                "quota_near",
+                format!("{near}: compact and defragment, or raise it"),
+            )),
+            QuotaLevel::Reached => found.push(reason(
+                "quota_reached",
+                format!(
+                    "{near}: writes are about to be refused; compact and defragment, or raise it"
+                ),
+            )),
+        }
+    }
+    if let Some(error) = &report.upkeep.error {
+        found.push(reason("defragmentation_failed", error));
+    }
     found
 }
 
@@ -74,7 +135,11 @@ fn capture(report: &Report) -> Option<Reason> {
         Phase::Opening => Some(reason("starting", "the vault is not open yet")),
         Phase::Stopping => Some(reason("stopping", "the agent was asked to end")),
         Phase::Disconnected => Some(reason(
-            "disconnected",
+            if report.source_denied {
+                "source_denied"
+            } else {
+                "disconnected"
+            },
             why().unwrap_or_else(|| "the source does not answer".to_owned()),
         )),
         Phase::Paused => Some(reason(
@@ -141,7 +206,7 @@ fn base(report: &Report, limits: &HealthLimits, now: DateTime<Utc>) -> Option<Re
         return Some(reason("base_failed", error));
     }
     let taken = DateTime::from_timestamp_millis(last.taken_unix_ms)?;
-    let schedule = limits.schedule.as_ref()?;
+    let schedule = limits.schedule.get()?;
     // One may be late; when the next is due as well, something is wrong.
     let due = schedule.next_after(taken)?;
     let missed = schedule.next_after(due)?;

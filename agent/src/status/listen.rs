@@ -1,5 +1,6 @@
 //! Where the status is served.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::str::FromStr;
 
@@ -20,6 +21,16 @@ pub enum Listen {
     At(String),
     /// Nowhere.
     Off,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str(DEFAULT),
+            Self::At(address) => f.write_str(address),
+            Self::Off => f.write_str("off"),
+        }
+    }
 }
 
 impl FromStr for Listen {

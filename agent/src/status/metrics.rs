@@ -55,6 +55,7 @@ impl Collector for Scrape {
         lines.objects(&report)?;
         lines.spool(&report)?;
         lines.compaction(&report)?;
+        lines.source(&report)?;
         lines.certificates(&report)
     }
 }
@@ -99,12 +100,24 @@ impl Lines<'_> {
                 report.phase == Phase::Watching,
             ),
             (
+                "revkeep_source_answers",
+                "Whether the source answered the last linearizable read, one every few seconds, in time",
+                report.source_error.is_none() && report.source_latency.is_some(),
+            ),
+            (
                 "revkeep_vault_answers",
                 "Whether the object store took what it was given last",
                 report.vault_error.is_none(),
             ),
         ] {
             self.gauge(name, help, is.into())?;
+        }
+        if let Some(latency) = report.source_latency {
+            self.seconds(
+                "revkeep_source_read_seconds",
+                "How long the source took for the last linearizable read that it answered",
+                latency.as_secs_f64(),
+            )?;
         }
         Ok(())
     }
@@ -260,6 +273,55 @@ impl Lines<'_> {
             )?;
         }
         Ok(())
+    }
+
+    fn source(&mut self, report: &Report) -> Result<(), fmt::Error> {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        if let Some(condition) = &report.condition {
+            for (name, help, value) in [
+                (
+                    "revkeep_source_db_bytes",
+                    "The size of the member's database file",
+                    Some(condition.db_bytes),
+                ),
+                (
+                    "revkeep_source_db_used_bytes",
+                    "The bytes of it that are in use; the rest is free, and a defragmentation gives it back",
+                    Some(condition.used_bytes),
+                ),
+                (
+                    "revkeep_source_quota_bytes",
+                    "The most that the file may have, where the member tells it",
+                    condition.quota_bytes,
+                ),
+            ] {
+                if let Some(value) = value {
+                    self.gauge(name, help, number(value))?;
+                }
+            }
+        }
+        let set = ["NOSPACE", "CORRUPT"].map(|kind| {
+            let alarms = report.alarms.iter();
+            let set = alarms.filter(|alarm| alarm.kind == kind).count();
+            let labels = vec![("alarm", kind.to_owned())];
+            (labels, ConstGauge::new(number(set as u64)))
+        });
+        self.family(
+            "revkeep_source_alarms",
+            "Members of the source that have set this alarm",
+            MetricType::Gauge,
+            set,
+        )?;
+        self.counter(
+            "revkeep_defragmented_members",
+            "Members of the source that this agent had defragmented",
+            report.upkeep.defragmented,
+        )?;
+        self.counter(
+            "revkeep_defragmentation_failures",
+            "Defragmentations that ended early",
+            report.upkeep.failed,
+        )
     }
 
     fn certificates(&mut self, report: &Report) -> Result<(), fmt::Error> {

@@ -29,7 +29,7 @@ pub use handle::StatusHandle;
 pub(crate) use health::words;
 pub use health::{HealthLimits, Reason};
 pub use listen::{DEFAULT as DEFAULT_ADDRESS, Listen};
-pub use monitor::{GapCount, LastBase, LastSnapshot, Monitor};
+pub use monitor::{Complaint, GapCount, LastBase, LastSnapshot, Monitor, Upkept};
 pub use phase::Phase;
 pub use report::Report;
 pub(crate) use service::stored_base;

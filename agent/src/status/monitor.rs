@@ -15,6 +15,7 @@ use super::headroom::Compactions;
 use super::times::SourceTimes;
 use super::{Kind, Phase, Tally};
 use crate::base::Taken;
+use crate::source::{Alarm, Condition};
 
 /// A snapshot that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +67,16 @@ pub(super) struct Told {
     pub(super) phase_since_unix_ms: i64,
     /// Why capture is where it is, if that is an error.
     pub(super) reason: Option<String>,
+    /// Whether that is something that somebody has to grant or mend.
+    pub(super) source_denied: bool,
     /// What the source's last answer to the poll was, if that is an error.
     pub(super) source_error: Option<String>,
+    /// How long the source took for the last linearizable read that it answered.
+    pub(super) source_latency: Option<std::time::Duration>,
     /// The object store's last answer, if that is an error.
     pub(super) vault_error: Option<String>,
+    /// Whether that is something that somebody has to grant or mend.
+    pub(super) vault_denied: bool,
     /// Why the last base came to nothing.
     pub(super) base_error: Option<String>,
     pub(super) tally: Tally,
@@ -80,6 +87,47 @@ pub(super) struct Told {
     pub(super) times: SourceTimes,
     pub(super) compactions: Compactions,
     pub(super) certificates: Vec<Expiry>,
+    /// How the member is that is watched.
+    pub(super) condition: Option<Condition>,
+    /// Alarms that are set in its cluster.
+    pub(super) alarms: Vec<Alarm>,
+    /// What was done for the source.
+    pub(super) upkeep: Upkept,
+    /// How often a watch was opened.
+    pub(super) connects: u64,
+}
+
+/// What was done for the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upkept {
+    /// Members that were defragmented.
+    pub defragmented: u64,
+    /// How often that ended early.
+    pub failed: u64,
+    /// Why it did the last time, if it did.
+    pub error: Option<String>,
+}
+
+/// What is told as having failed.
+pub trait Complaint: std::fmt::Display {
+    /// Whether somebody has to grant or mend something.
+    fn is_denied(&self) -> bool {
+        false
+    }
+}
+
+impl Complaint for &str {}
+
+impl Complaint for revkeep_vault::VaultError {
+    fn is_denied(&self) -> bool {
+        self.kind() == revkeep_vault::ErrorKind::Config
+    }
+}
+
+impl Complaint for crate::AgentError {
+    fn is_denied(&self) -> bool {
+        Self::is_denied(self)
+    }
 }
 
 /// Told by every task of what it does. Never waits for anything but another teller.
@@ -100,11 +148,16 @@ impl Monitor {
     }
 
     /// Capture does something else now; `reason` says why, where it did not mean to.
-    pub fn enter(&self, phase: Phase, reason: Option<&dyn std::fmt::Display>) {
+    pub fn enter(&self, phase: Phase, reason: Option<&dyn Complaint>) {
+        let denied = reason.is_some_and(Complaint::is_denied);
         let reason = reason.map(ToString::to_string);
         let mut told = self.told();
         let from = told.phase;
         told.reason.clone_from(&reason);
+        told.source_denied = denied;
+        if phase == Phase::Watching {
+            told.connects += 1;
+        }
         // What is being stopped ends its watch last.
         if from == phase || from == Phase::Stopping {
             return;
@@ -132,7 +185,7 @@ impl Monitor {
     }
 
     /// The object store did not take an object; it is tried again.
-    pub fn not_stored(&self, kind: Kind, error: &dyn std::fmt::Display) {
+    pub fn not_stored(&self, kind: Kind, error: &dyn Complaint) {
         let mut told = self.told();
         told.tally.change(kind, |count| count.failed += 1);
         drop(told);
@@ -140,9 +193,12 @@ impl Monitor {
     }
 
     /// The object store failed at something else.
-    pub(crate) fn vault_failed(&self, error: &dyn std::fmt::Display) {
-        let error = error.to_string();
-        let was_there = self.told().vault_error.replace(error.clone()).is_none();
+    pub(crate) fn vault_failed(&self, error: &dyn Complaint) {
+        let (error, denied) = (error.to_string(), error.is_denied());
+        let mut told = self.told();
+        told.vault_denied = denied;
+        let was_there = told.vault_error.replace(error.clone()).is_none();
+        drop(told);
         if was_there {
             tracing::warn!(error, "the vault does not answer as it should");
         }
@@ -227,9 +283,38 @@ impl Monitor {
         compactions.saw(compact, times, now);
     }
 
-    /// Whether the source answered the poll.
-    pub(super) fn source_answered(&self, error: Option<String>) {
-        self.told().source_error = error;
+    /// The source answered the poll, a linearizable read, within this time; or what it said instead.
+    pub(super) fn source_answered(&self, answer: Result<std::time::Duration, String>) {
+        let mut told = self.told();
+        match answer {
+            Ok(took) => {
+                told.source_latency = Some(took);
+                told.source_error = None;
+            }
+            Err(error) => told.source_error = Some(error),
+        }
+    }
+
+    /// How the member is, and what alarms are set.
+    pub(super) fn condition(&self, condition: Condition, alarms: Vec<Alarm>) {
+        let mut told = self.told();
+        told.condition = Some(condition);
+        told.alarms = alarms;
+    }
+
+    /// So many members were defragmented; or it ended early.
+    pub(crate) fn kept(&self, outcome: Result<usize, String>) {
+        let upkeep = &mut self.told().upkeep;
+        match outcome {
+            Ok(members) => {
+                upkeep.defragmented += members as u64;
+                upkeep.error = None;
+            }
+            Err(error) => {
+                upkeep.failed += 1;
+                upkeep.error = Some(error);
+            }
+        }
     }
 
     /// When certificates expire.

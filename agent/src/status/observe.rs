@@ -16,10 +16,12 @@ use crate::source::{Connection, Member};
 
 /// Between two looks at the source: a count of one key, and one read at an old revision.
 const POLL: Duration = Duration::from_secs(5);
-/// The same before the first one.
+/// Between two looks at the member's file and at alarms.
+const INSPECT: Duration = Duration::from_secs(30);
+/// Before the first look.
 const SOON: Duration = Duration::from_millis(500);
 /// Between two looks at files.
-const FILES: Duration = Duration::from_secs(15);
+const FILES: Duration = Duration::from_secs(5);
 /// Between two handshakes for the sake of the member's certificate.
 const HANDSHAKES: Duration = Duration::from_secs(3600);
 /// Between two looks at the agent itself.
@@ -69,6 +71,7 @@ async fn stamp(status: &StatusHandle) {
 /// Asks the source. The member that capture was connected to last is asked even when capture has let go of it.
 async fn poll(status: &StatusHandle) {
     let mut known: Option<Member> = None;
+    let mut inspected = None;
     loop {
         let live = status.live();
         if let Some(member) = live.and_then(|live| live.member.borrow().clone()) {
@@ -76,6 +79,10 @@ async fn poll(status: &StatusHandle) {
         }
         if let (Some(live), Some(member)) = (live, &known) {
             look(status.monitor(), &live.head, member).await;
+            if inspected.is_none_or(|last: Instant| last.elapsed() >= INSPECT) {
+                inspected = Some(Instant::now());
+                inspect(status.monitor(), member).await;
+            }
             tokio::time::sleep(POLL).await;
         } else {
             tokio::time::sleep(SOON).await;
@@ -83,15 +90,26 @@ async fn poll(status: &StatusHandle) {
     }
 }
 
+/// Asks how the member is and what alarms are set. One that does not say is told of by [`look`].
+async fn inspect(monitor: &Monitor, member: &Member) {
+    let asked =
+        async { Ok::<_, crate::AgentError>((member.condition().await?, member.alarms().await?)) };
+    match asked.await {
+        Ok((condition, alarms)) => monitor.condition(condition, alarms),
+        Err(error) => tracing::debug!(%error, "the source did not say how it is"),
+    }
+}
+
 async fn look(monitor: &Monitor, head: &HeadKeeper, member: &Member) {
+    let asked = Instant::now();
     match member.current_revision().await {
         Ok(current) => {
             head.source_at(current);
-            monitor.source_answered(None);
+            monitor.source_answered(Ok(asked.elapsed()));
         }
         Err(error) => {
             tracing::debug!(%error, "the source did not say where it stands");
-            monitor.source_answered(Some(error.to_string()));
+            monitor.source_answered(Err(error.to_string()));
             return;
         }
     }
@@ -108,16 +126,22 @@ async fn look(monitor: &Monitor, head: &HeadKeeper, member: &Member) {
 async fn read_certificates(status: &StatusHandle, connection: &Connection) {
     let mut ticks = every(FILES);
     let mut shown: Option<(Instant, Expiry)> = None;
+    let mut connected = 0;
     loop {
         ticks.tick().await;
-        let mut found = certificates::in_files(&connection.tls).await;
-        let known = shown.as_ref();
-        if known.is_none_or(|(seen, _)| seen.elapsed() >= HANDSHAKES) {
+        let mut found = certificates::in_files(&connection.access().tls).await;
+        let connects = status.monitor().read(|told| told.connects);
+        let fresh = shown
+            .as_ref()
+            .is_some_and(|(seen, _)| seen.elapsed() < HANDSHAKES);
+        // What was connected to anew may have another one.
+        if !fresh || connects != connected {
             let member = status.live().and_then(|live| live.member.borrow().clone());
             if let Some(member) = member
                 && let Some(expiry) = certificates::of_member(connection, member.endpoint()).await
             {
                 shown = Some((Instant::now(), expiry));
+                connected = connects;
             }
         }
         found.extend(shown.iter().map(|(_, expiry)| expiry.clone()));

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::certificates::Expiry;
 use super::health::{Reason, reasons};
-use super::monitor::{GapCount, LastBase, LastSnapshot, Monitor, Told};
+use super::monitor::{GapCount, LastBase, LastSnapshot, Monitor, Told, Upkept};
 use super::{HealthLimits, Phase, Tally};
 use crate::head::Standing;
+use crate::source::{Alarm, Condition};
 use crate::spool::Load;
 
 /// The agent at one moment.
@@ -55,8 +56,22 @@ pub struct Report {
     pub spool: Load,
     /// When certificates expire.
     pub certificates: Vec<Expiry>,
+    /// What the source's last answer to a linearizable read was, if that is an error.
+    pub source_error: Option<String>,
+    /// How long the source took for the last that it answered.
+    pub source_latency: Option<Duration>,
+    /// How the member is that is watched; `None` before it was asked.
+    pub condition: Option<Condition>,
+    /// Alarms that are set in the source.
+    pub alarms: Vec<Alarm>,
+    /// What was done for the source.
+    pub upkeep: Upkept,
     /// The object store's last answer, if that is an error.
     pub vault_error: Option<String>,
+    /// Whether somebody has to grant or mend something at the object store.
+    pub vault_denied: bool,
+    /// Whether somebody has to grant or mend something at the source.
+    pub source_denied: bool,
     /// The last base that was tried, if that came to nothing.
     pub base_error: Option<String>,
     /// Why capture is where it is, if that is an error.
@@ -127,7 +142,14 @@ impl Report {
                 .and_then(|_| told.compactions.time_before(lag)),
             spool,
             certificates: told.certificates.clone(),
+            source_error: told.source_error.clone(),
+            source_latency: told.source_latency,
+            condition: told.condition.clone(),
+            alarms: told.alarms.clone(),
+            upkeep: told.upkeep.clone(),
             vault_error: told.vault_error.clone(),
+            vault_denied: told.vault_denied,
+            source_denied: told.source_denied,
             base_error: told.base_error.clone(),
             reason: told.reason.clone(),
             ended,
@@ -190,9 +212,9 @@ mod tests {
             assert_eq!(ready(&monitor), is_ready, "{phase:?}");
         }
         // The poll is all that is known of the source while capture pauses.
-        monitor.source_answered(Some("no route".to_owned()));
+        monitor.source_answered(Err("no route".to_owned()));
         assert!(!ready(&monitor));
-        monitor.source_answered(None);
+        monitor.source_answered(Ok(Duration::ZERO));
         assert!(ready(&monitor));
         monitor.enter(Phase::Stopping, None);
         monitor.enter(Phase::Watching, None);

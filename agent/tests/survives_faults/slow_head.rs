@@ -66,7 +66,7 @@ async fn shipper(target: &Target, head: &Arc<HeadKeeper>, state: &TempDir) -> Re
     Ok(Shipper {
         target: target.clone(),
         spool: Arc::new(spool),
-        deadline: WITHIN,
+        deadline: WITHIN.into(),
         facts: Facts::new(member.subscribe(), leases, Revision::ZERO),
         head: Arc::clone(head),
     })

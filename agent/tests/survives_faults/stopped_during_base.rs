@@ -12,7 +12,7 @@ use revkeep_agent::base::Driver;
 use revkeep_agent::gap::gaps;
 use revkeep_agent::head::HeadKeeper;
 use revkeep_agent::lease::Leases;
-use revkeep_agent::source::{Connection, Member, Tls};
+use revkeep_agent::source::{Access, Connection, Member};
 use revkeep_harness::{Etcd, Fault, FaultyStore, Request, base_etcd};
 use revkeep_schemas::Revision;
 use revkeep_vault::{SourceIdentity, Vault};
@@ -32,13 +32,12 @@ async fn a_base_of_the_schedule_is_given_up() -> Result<()> {
     let world = World::new()?;
     let etcd = Etcd::start(&version).await?;
     put(&mut etcd.client().await?, "key", 5).await?;
-    let connection = Connection {
-        endpoints: etcd.endpoints(),
-        tls: Tls::default(),
-        user: None,
+    let access = Access {
         dial_timeout: WITHIN,
         command_timeout: WITHIN,
+        ..Access::default()
     };
+    let connection = Connection::new(etcd.endpoints(), access);
     let (_, identity) = Member::connect(&connection, &etcd.endpoint()).await?;
     let goes_up = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&goes_up);
@@ -66,7 +65,7 @@ async fn a_base_of_the_schedule_is_given_up() -> Result<()> {
         connection,
         target,
         spool: world.folder.path().to_path_buf(),
-        schedule: Some(every_second.map_err(anyhow::Error::msg)?),
+        schedule: Some(every_second.map_err(anyhow::Error::msg)?).into(),
         head,
         gaps,
         leases: Arc::new(Leases::default()),

@@ -12,11 +12,19 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes them in `folder`.
+    /// Makes them in `folder`; those that lie there already are replaced, with another authority.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn make(folder: &Path) -> Result<Self> {
+        Self::make_until(folder, 4096)
+    }
+
+    /// The same, to expire at the beginning of a year.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn make_until(folder: &Path, year: i32) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut authority = CertificateParams::new(Vec::<String>::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,6 +35,7 @@ impl Certificates {
         std::fs::write(folder.join("ca.crt"), authority.pem())?;
         for (name, addresses) in [("server", vec!["127.0.0.1".to_owned()]), ("client", vec![])] {
             let mut params = CertificateParams::new(addresses)?;
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
             params
                 .distinguished_name
                 .push(DnType::CommonName, format!("test {name}"));

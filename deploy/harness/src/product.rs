@@ -130,6 +130,15 @@ impl Agent {
         self.process.wait(STOPPED_WITHIN).await
     }
 
+    /// Sends it a signal, such as `HUP`.
+    ///
+    /// # Errors
+    /// When it has ended, or cannot be signalled.
+    pub fn signal(&mut self, name: &str) -> Result<()> {
+        self.alive()?;
+        self.process.signal(name)
+    }
+
     /// SIGKILL, as a crash would.
     ///
     /// # Errors

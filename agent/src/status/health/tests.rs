@@ -18,8 +18,13 @@ fn at(time: &str) -> DateTime<Utc> {
 
 fn limits() -> HealthLimits {
     HealthLimits {
-        flush_interval: Duration::from_secs(10),
-        schedule: Some("*/30 * * * *".parse().unwrap()),
+        flush: Limits {
+            interval: Duration::from_secs(10),
+            bytes: 1,
+        }
+        .into(),
+        schedule: Some("*/30 * * * *".parse().unwrap()).into(),
+        upkeep: Dial::default(),
     }
 }
 

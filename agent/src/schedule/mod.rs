@@ -1,0 +1,150 @@
+//! When something is due: cron expressions, in a time zone.
+//!
+//! Fields are cron's: where both the day of the month and the weekday are restricted, either is enough (crontab(5)). A
+//! local time that a change of the clocks skips counts as the moment of the change, and one that comes twice counts once,
+//! unless the hour is `*`: then the schedule is one of intervals, and goes on as they do.
+
+mod field;
+mod local;
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use field::Field;
+
+/// Every date comes again within so many days: February 29 may be eight years away.
+const HORIZON_DAYS: usize = 366 * 9;
+
+/// A cron schedule in a time zone, UTC unless another was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    text: String,
+    zone: Tz,
+    second: Field,
+    minute: Field,
+    hour: Field,
+    day: Field,
+    month: Field,
+    weekday: Field,
+}
+
+impl Schedule {
+    /// The same schedule by the clocks of another time zone.
+    #[must_use]
+    pub fn in_zone(mut self, zone: Tz) -> Self {
+        self.zone = zone;
+        self
+    }
+
+    /// The first moment after `now` that is on the schedule, if there is one.
+    #[must_use]
+    pub fn next_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        local::next_after(self, now)
+    }
+
+    fn has_date(&self, date: NaiveDate) -> bool {
+        let by_day = self.day.has(date.day());
+        let by_weekday = self
+            .weekday
+            .has_weekday(date.weekday().num_days_from_sunday());
+        let days = if self.day.star || self.weekday.star {
+            by_day && by_weekday
+        } else {
+            by_day || by_weekday
+        };
+        days && self.month.has(date.month())
+    }
+
+    /// The local times from `from` on, in order.
+    fn times(&self, from: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> {
+        let dates = from.date().iter_days().take(HORIZON_DAYS);
+        let dates = dates.filter(|date| self.has_date(*date));
+        let times = dates.flat_map(move |date| {
+            let seconds = move |hour, minute| {
+                let seconds = self.second.numbers();
+                seconds.filter_map(move |second| date.and_hms_opt(hour, minute, second))
+            };
+            let minutes = move |hour| {
+                let minutes = self.minute.numbers();
+                minutes.flat_map(move |minute| seconds(hour, minute))
+            };
+            self.hour.numbers().flat_map(minutes)
+        });
+        times.skip_while(move |time| *time < from)
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    /// Reads five fields (minute, hour, day, month, weekday), six with seconds first, or a word such as `@hourly`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fields: Vec<&str> = expression(text.trim())?.split_whitespace().collect();
+        let (second, rest) = match fields.as_slice() {
+            rest @ [_, _, _, _, _] => (Field::ZERO, rest),
+            [second, rest @ ..] if rest.len() == 5 => (Field::read(second, &field::SECOND)?, rest),
+            _ => {
+                return Err(format!(
+                    "{text:?} has {} fields: write minute, hour, day, month, weekday, as in '*/30 * * * *' for every half hour",
+                    fields.len()
+                ));
+            }
+        };
+        let [minute, hour, day, month, weekday] = rest else {
+            return Err(format!("{text:?} has the wrong number of fields"));
+        };
+        let schedule = Self {
+            text: text.trim().to_owned(),
+            zone: Tz::UTC,
+            second,
+            minute: Field::read(minute, &field::MINUTE)?,
+            hour: Field::read(hour, &field::HOUR)?,
+            day: Field::read(day, &field::DAY)?,
+            month: Field::read(month, &field::MONTH)?,
+            weekday: Field::read(weekday, &field::WEEKDAY)?,
+        };
+        let some_day = NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default();
+        if schedule.times(some_day.into()).next().is_none() {
+            return Err(format!("{text:?} is on no day of any year"));
+        }
+        Ok(schedule)
+    }
+}
+
+/// Reads the name of a time zone.
+///
+/// # Errors
+/// Says what a name looks like.
+pub(crate) fn zone(name: &str) -> Result<Tz, String> {
+    let read = name.trim().parse();
+    read.map_err(|_| format!("{name:?} is no time zone: use a name such as Europe/Berlin or UTC"))
+}
+
+/// cron's words.
+fn expression(text: &str) -> Result<&str, String> {
+    match text {
+        "@yearly" | "@annually" => Ok("0 0 1 1 *"),
+        "@monthly" => Ok("0 0 1 * *"),
+        "@weekly" => Ok("0 0 * * 0"),
+        "@daily" | "@midnight" => Ok("0 0 * * *"),
+        "@hourly" => Ok("0 * * * *"),
+        _ if text.starts_with('@') => Err(format!(
+            "{text:?} is unknown: use @hourly, @daily, @weekly, @monthly or @yearly"
+        )),
+        _ => Ok(text),
+    }
+}
+
+/// How much the clocks of any zone were ever moved at once, and more.
+const LARGEST_SHIFT: TimeDelta = TimeDelta::hours(4);
+
+#[cfg(test)]
+mod tests;
