@@ -123,6 +123,12 @@ pub enum AgentError {
     /// The source cannot be looked after now.
     #[error("the cluster could not spare a member: {0}")]
     Unwell(String),
+    /// A check has failed, and was printed.
+    #[error("the check has failed")]
+    Checked {
+        /// The exit code.
+        code: u8,
+    },
     /// A task of this process ended in a way that it never should.
     #[error("internal: {0}")]
     Internal(String),
@@ -136,6 +142,7 @@ impl AgentError {
         match self {
             Self::Connect { .. } | Self::Denied { .. } | Self::AgentAway { .. } => 2,
             Self::Config(_) => 3,
+            Self::Checked { code } => *code,
             Self::Interrupted => 5,
             Self::Lineage(_) => 16,
             Self::Vault(error) => error.kind().exit_code(),

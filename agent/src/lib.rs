@@ -9,6 +9,7 @@
 mod backoff;
 pub mod base;
 pub mod capture;
+pub mod check;
 pub mod command;
 pub mod config;
 mod error;

@@ -1,6 +1,7 @@
 //! Asks an object store for what Revkeep relies on, and says plainly what it does not honour.
 
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::VaultError;
 use crate::objects::{Created, Objects};
@@ -23,6 +24,9 @@ pub struct ProbeReport {
     pub range_reads: bool,
     /// What was removed is gone.
     pub removes: bool,
+    /// How far the store's clock is ahead of this machine's, in milliseconds, by the time that it stamped on what was
+    /// put; stores stamp whole seconds. 0 where that time lies between before and after the put.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 impl ProbeReport {
@@ -83,17 +87,18 @@ pub async fn probe(vault: &Vault) -> Result<ProbeReport, VaultError> {
 async fn run(objects: &Objects, folder: &str, name: &str) -> Result<ProbeReport, VaultError> {
     let first = Bytes::from_static(b"revkeep probe: the first");
     let second = Bytes::from_static(b"revkeep probe: another");
+    let before = Utc::now();
     let created = objects.create(name, first.clone()).await?;
+    let after = Utc::now();
     let reads_back = objects
         .find(name)
         .await?
         .is_some_and(|there| there == first);
     let path = objects.path(name);
-    let lists_after_put = objects
-        .list(folder)
-        .await?
-        .iter()
-        .any(|meta| meta.location == path);
+    let listed = objects.list(folder).await?;
+    let listed = listed.into_iter().find(|meta| meta.location == path);
+    let lists_after_put = listed.is_some();
+    let clock_ahead_ms = listed.map(|meta| ahead(meta.last_modified, before, after));
     let part = objects
         .get_part(name, object_store::GetRange::Bounded(8..13))
         .await;
@@ -109,5 +114,38 @@ async fn run(objects: &Objects, folder: &str, name: &str) -> Result<ProbeReport,
         create_if_absent: created == Created::New && refused && unchanged,
         range_reads,
         removes: false,
+        clock_ahead_ms,
     })
+}
+
+/// How far a stamp of whole seconds lies outside of the time in which it was made.
+fn ahead(stamped: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> i64 {
+    let latest = stamped + TimeDelta::milliseconds(999);
+    let off = if stamped > after {
+        stamped - after
+    } else if latest < before {
+        latest - before
+    } else {
+        TimeDelta::zero()
+    };
+    off.num_milliseconds()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_second_is_no_difference() {
+        let at = |text: &str| -> DateTime<Utc> { text.parse().unwrap() };
+        let (before, after) = (
+            at("2026-11-21T10:00:00.900Z"),
+            at("2026-11-21T10:00:01.100Z"),
+        );
+        let ahead = |stamped| ahead(at(stamped), before, after);
+        assert_eq!(ahead("2026-11-21T10:00:00Z"), 0);
+        assert_eq!(ahead("2026-11-21T10:00:01Z"), 0);
+        assert_eq!(ahead("2026-11-21T10:00:03Z"), 1_900);
+        assert_eq!(ahead("2026-11-21T09:00:00Z"), -3_599_901);
+    }
 }

@@ -13,6 +13,7 @@ use super::{
     Arguments, Command, ConfigCommand, Format, LogLevel, SnapshotArguments, config, output,
 };
 use crate::AgentError;
+use crate::check::check;
 use crate::config::{
     Loaded, Origin, Origins, Reloader, Settings, Sources, load, tell, unknown_variables,
 };
@@ -130,6 +131,10 @@ impl Invocation {
         let json = self.json();
         match &self.arguments.command {
             Command::Run(_) => Box::pin(self.run(stop)).await,
+            Command::Check(_) => tokio::select! {
+                checked = Box::pin(check(self.loaded()?)) => output::checked(&checked?, json),
+                () = stop.cancelled() => Err(AgentError::Interrupted),
+            },
             Command::Snapshot(arguments) => tokio::select! {
                 taken = Box::pin(self.snapshot(arguments, json)) => taken,
                 () = stop.cancelled() => Err(AgentError::Interrupted),

@@ -28,7 +28,7 @@ use remote::RemoteArguments;
         revkeep-agent run --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod\n  \
         revkeep-agent run --endpoints https://127.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key \\\n      \
             --vault 's3://backups/etcd?region=eu-central-1' --cluster prod --state-dir /var/lib/revkeep\n  \
-        revkeep-agent run --config /etc/revkeep/agent.toml\n  \
+        revkeep-agent check --config /etc/revkeep/agent.toml; revkeep-agent run --config /etc/revkeep/agent.toml\n  \
         revkeep-agent snapshot --endpoints 127.0.0.1:2379 --vault file:///var/backups/etcd --cluster prod -w json\n  \
         revkeep-agent status; revkeep-agent flush; revkeep-agent snapshot --agent 127.0.0.1:2389"
 )]
@@ -52,6 +52,9 @@ enum Command {
     Flush(FlushArguments),
     /// Tells how a running agent is: what is durable, how far behind, and why it is not healthy.
     Status(RemoteArguments),
+    /// Proves a configuration end to end, and says what to mend: endpoints, certificates, releases, permissions, members,
+    /// quota, compaction, the vault and its store, this machine. Takes what `run` takes, and changes nothing on etcd.
+    Check(Box<Given>),
     /// Checks a configuration file, or prints the settings that count.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -106,7 +109,9 @@ impl Command {
     /// The settings that were given, if the command has any.
     const fn given(&self) -> Option<&Given> {
         match self {
-            Self::Run(given) | Self::Config(ConfigCommand::Print(given)) => Some(given),
+            Self::Run(given) | Self::Check(given) | Self::Config(ConfigCommand::Print(given)) => {
+                Some(given)
+            }
             Self::Snapshot(arguments) if arguments.agent.is_none() => Some(&arguments.given),
             _ => None,
         }

@@ -9,6 +9,7 @@ use revkeep_schemas::agent_api::{SnapshotResponse, StatusResponse};
 use serde_json::json;
 
 use crate::AgentError;
+use crate::check::Report;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,6 +62,19 @@ pub(super) fn status(status: &StatusResponse, json: bool) -> Result<(), AgentErr
         return line(&super::status::as_json(status).to_string());
     }
     line(&super::status::as_text(status, Utc::now()))
+}
+
+/// Prints what was found; what failed ends the process with its code.
+pub(super) fn checked(report: &Report, json: bool) -> Result<(), AgentError> {
+    if json {
+        line(&report.as_json().to_string())?;
+    } else {
+        line(&report.as_text())?;
+    }
+    match report.exit_code() {
+        0 => Ok(()),
+        code => Err(AgentError::Checked { code }),
+    }
 }
 
 pub(super) fn line(text: &str) -> Result<(), AgentError> {

@@ -6,7 +6,8 @@ use etcd_client::{Client, ConnectOptions};
 use rustls::pki_types::CertificateDer;
 
 use super::access::Access;
-use super::{denied, unverified};
+use super::denied;
+use super::unverified::{self, Handshake};
 use crate::AgentError;
 use crate::config::Dial;
 
@@ -79,14 +80,24 @@ impl Connection {
         }
     }
 
+    /// Whether TLS is used for this endpoint.
+    pub(crate) fn wants_tls(&self, endpoint: &str) -> bool {
+        wants_tls(&self.access(), endpoint)
+    }
+
     /// The certificate that the member shows, whether it can be trusted or not; `None` for a member without TLS, or one that
     /// does not answer in time. Connects for that alone.
     pub(crate) async fn shown_by(&self, endpoint: &str) -> Option<CertificateDer<'static>> {
+        Some(self.shakes_hands(endpoint).await?.certificate)
+    }
+
+    /// The same, with the version of TLS.
+    pub(crate) async fn shakes_hands(&self, endpoint: &str) -> Option<Handshake> {
         let access = self.access();
         if !wants_tls(&access, endpoint) {
             return None;
         }
-        let asking = unverified::certificate(endpoint, &access.tls);
+        let asking = unverified::handshake(endpoint, &access.tls);
         match tokio::time::timeout(access.dial_timeout, asking).await {
             Ok(Ok(shown)) => shown,
             Ok(Err(error)) => {

@@ -11,6 +11,9 @@ use super::watching::Opening;
 use super::{Connection, Message, Watch, denied};
 use crate::AgentError;
 
+/// How soon a watch is ended that may not be.
+const REFUSED_WITHIN: Duration = Duration::from_millis(200);
+
 /// What a member says of itself and its cluster.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -194,6 +197,18 @@ impl Member {
     /// Watches every key from `first` on.
     pub async fn watch_all(&self, first: Revision) -> Result<Watch, AgentError> {
         self.watch(first, true).await
+    }
+
+    /// Opens such a watch, waits until the server has made it, and lets go of it.
+    pub(crate) async fn tries_watch(&self, first: Revision) -> Result<(), AgentError> {
+        let mut watch = self.watch_all(first).await?;
+        let Ok(made) = tokio::time::timeout(self.timeout, watch.next()).await else {
+            return Ok(());
+        };
+        made?;
+        // What is refused is ended by the first answer or by the one right after it.
+        let refused = tokio::time::timeout(REFUSED_WITHIN, watch.next()).await;
+        refused.map_or(Ok(()), |next| next.map(drop))
     }
 
     async fn watch_key(&self, first: Revision) -> Result<Watch, AgentError> {

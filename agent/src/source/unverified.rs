@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -45,19 +45,31 @@ async fn dial(
     connector.connect(name, stream).await
 }
 
+/// What a server shows.
+pub(crate) struct Handshake {
+    /// Its own certificate.
+    pub(crate) certificate: CertificateDer<'static>,
+    /// Such as `TLS 1.3`.
+    pub(crate) protocol: String,
+}
+
 /// The certificate that the server shows, whoever signed it. Connects for that alone.
-pub(super) async fn certificate(
-    endpoint: &str,
-    tls: &Tls,
-) -> Result<Option<CertificateDer<'static>>, AgentError> {
+pub(super) async fn handshake(endpoint: &str, tls: &Tls) -> Result<Option<Handshake>, AgentError> {
     let (uri, name) = address(endpoint)?;
     let connector = TlsConnector::from(Arc::new(config(tls).await?));
     let stream = dial(&uri, &connector, name).await;
     let stream = stream.map_err(AgentError::io(format!("shake hands with {endpoint}")))?;
-    let shown = stream.get_ref().1.peer_certificates();
-    Ok(shown
-        .and_then(<[_]>::first)
-        .map(|one| one.clone().into_owned()))
+    let session = stream.get_ref().1;
+    let protocol = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let first = session.peer_certificates().and_then(<[_]>::first);
+    Ok(first.map(|one| Handshake {
+        certificate: one.clone().into_owned(),
+        protocol,
+    }))
 }
 
 /// A channel to one endpoint, which connects when it is first used.
