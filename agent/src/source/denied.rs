@@ -12,6 +12,7 @@ const WRONG_LOGIN: &str = "authentication failed, invalid user ID or password";
 const WRONG_TOKEN: &str = "invalid auth token";
 const NO_USER: &str = "user name is empty";
 const AUTH_IS_OFF: &str = "authentication is not enabled";
+const NOT_A_USER: &str = "user not found";
 const DENIED: &str = "permission denied";
 
 /// The error of a request that was refused because of who asked; `None` for any other.
@@ -54,13 +55,20 @@ pub(super) fn is_login(error: &Error) -> bool {
 /// What to do about it.
 fn advice(operation: &str, user: Option<&User>, status: &Status) -> Option<String> {
     let said = status.message();
-    let name = user.map_or("the agent's user", |user| user.name.as_str());
+    // Without a user, etcd with --client-cert-auth takes the common name of the client's certificate for one.
+    let name = user.map_or("USER", |user| user.name.as_str());
     if said.contains(WRONG_LOGIN) {
         return Some(format!("check the name and the password of {name}"));
     }
     if said.contains(NO_USER) {
         return Some(
             "the cluster wants to know who asks: give --user and --password-file".to_owned(),
+        );
+    }
+    if said.contains(NOT_A_USER) {
+        return Some(
+            "there is no such user: give --user, or add one with the common name of --cert"
+                .to_owned(),
         );
     }
     if said.contains(AUTH_IS_OFF) {
