@@ -26,7 +26,7 @@ use crate::ship::{Facts, Shipper, Shipping, bounded};
 use crate::source::Connection;
 use crate::spool::{Place, Spool};
 use crate::state_dir::StateDir;
-use crate::status::{self, HealthLimits, LastBase, Listen, Live, Phase, StatusHandle};
+use crate::status::{self, HealthLimits, LastBase, Live, Phase, StatusAddress, StatusHandle};
 
 /// How long the last head may take.
 const HEAD_PATIENCE: Duration = Duration::from_secs(2);
@@ -66,7 +66,7 @@ pub struct RunOptions {
     /// Whether it is this agent that does it.
     pub permit: Permit,
     /// Where the status is served.
-    pub listen: Listen,
+    pub listen: StatusAddress,
 }
 
 impl Route {

@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::error::{ErrorKind, VaultError};
 use crate::layout::{self, NameKind};
 use crate::objects::Created;
+use crate::priority::come_after_others;
 use crate::timeline::Timeline;
 
 /// Chunks that are packed and uploaded at once. With one that waits and one that is cut, memory stays below
@@ -126,8 +127,10 @@ impl Timeline {
         };
         let writer = vault.writer.clone();
         let identity = asked.clone();
-        let packing =
-            spawn_blocking(move || encode_chunk(&identity, &writer, &chunk.plain, ZSTD_LEVEL));
+        let packing = spawn_blocking(move || {
+            come_after_others();
+            encode_chunk(&identity, &writer, &chunk.plain, ZSTD_LEVEL)
+        });
         let object = packing
             .await
             .map_err(VaultError::task("pack a chunk"))?

@@ -6,7 +6,7 @@ use revkeep_schemas::boltdb::{DbFile, KEY_BUCKET, Rows};
 use revkeep_schemas::hashkv::TombstoneRule;
 use revkeep_schemas::manifest::{BaseManifest, SmallBucket};
 use revkeep_schemas::{FormatError, Row, RowKey, RowSource};
-use revkeep_vault::BaseFacts;
+use revkeep_vault::{BaseFacts, come_after_others};
 
 use super::{Normaliser, Taken};
 use crate::AgentError;
@@ -28,9 +28,12 @@ pub async fn write(
         checkpoint: taken.checkpoint,
         endpoint: taken.endpoint.clone(),
     };
-    let (kept, buckets) = tokio::task::spawn_blocking(move || proof.run())
-        .await
-        .map_err(|error| AgentError::Internal(format!("reading a snapshot: {error}")))??;
+    let (kept, buckets) = tokio::task::spawn_blocking(move || {
+        come_after_others();
+        proof.run()
+    })
+    .await
+    .map_err(|error| AgentError::Internal(format!("reading a snapshot: {error}")))??;
     let facts = facts(taken, buckets);
     Ok(target.timeline.write_base(facts, kept, previous).await?)
 }

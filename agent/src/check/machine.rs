@@ -45,7 +45,7 @@ pub(super) fn look(route: &Route, options: &RunOptions, loaded: &Loaded, report:
         );
     }
     let settings = &loaded.settings;
-    for secret in [&settings.key, &settings.password_file]
+    for secret in [&settings.key, &settings.password_file, &settings.status_key]
         .into_iter()
         .flatten()
     {

@@ -170,7 +170,7 @@ impl Invocation {
 
     async fn snapshot(&self, arguments: &SnapshotArguments, json: bool) -> Result<(), AgentError> {
         if let Some(agent) = &arguments.agent {
-            let mut agent = Remote::connect(agent).await?;
+            let mut agent = Remote::connect(agent, &arguments.tls).await?;
             return output::base(&agent.snapshot(arguments.timeout).await?, json);
         }
         let manifest = Box::pin(snapshot(&self.loaded()?.route()?)).await?;

@@ -17,7 +17,7 @@ use crate::config::Settings;
 pub use invocation::Invocation;
 pub use log::{LogArguments, LogFormat, LogHandle, LogLevel};
 pub use output::{Format, report};
-use remote::RemoteArguments;
+use remote::{RemoteArguments, RemoteTls};
 
 /// Captures every revision of an etcd cluster into a vault.
 #[derive(Debug, Parser)]
@@ -76,6 +76,8 @@ struct SnapshotArguments {
     /// Ask the agent that runs here (its --listen-status) to take the base; then nothing else is needed.
     #[arg(long, value_name = "URL")]
     agent: Option<String>,
+    #[command(flatten)]
+    tls: RemoteTls,
     /// How long the running agent may take.
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     timeout: Duration,

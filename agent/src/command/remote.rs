@@ -1,5 +1,6 @@
 //! What is asked of a running agent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,10 +8,11 @@ use revkeep_schemas::agent_api::agent_client::AgentClient;
 use revkeep_schemas::agent_api::{
     FlushRequest, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status};
 
 use crate::AgentError;
+use crate::source::read_file;
 use crate::status::{DEFAULT_ADDRESS, words};
 
 /// How long a connect and a question about the status may take.
@@ -22,11 +24,59 @@ pub(super) struct RemoteArguments {
     /// Where the running agent serves its status (its --listen-status).
     #[arg(long, env = "REVKEEP_AGENT", default_value = DEFAULT_ADDRESS, value_name = "URL")]
     agent: String,
+    #[command(flatten)]
+    tls: RemoteTls,
+}
+
+/// How an agent is reached that serves its status by TLS.
+#[derive(Debug, Args)]
+pub(super) struct RemoteTls {
+    /// The authority that signed the agent's --status-cert; the system's by default. For https://HOST:PORT.
+    #[arg(
+        id = "agent_cacert",
+        long = "agent-cacert",
+        env = "REVKEEP_AGENT_CACERT",
+        value_name = "FILE"
+    )]
+    cacert: Option<PathBuf>,
+    /// A certificate of the agent's --status-cacert.
+    #[arg(
+        id = "agent_cert",
+        long = "agent-cert",
+        env = "REVKEEP_AGENT_CERT",
+        value_name = "FILE",
+        requires = "agent_key"
+    )]
+    cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(
+        id = "agent_key",
+        long = "agent-key",
+        env = "REVKEEP_AGENT_KEY",
+        value_name = "FILE",
+        requires = "agent_cert"
+    )]
+    key: Option<PathBuf>,
+}
+
+impl RemoteTls {
+    async fn config(&self) -> Result<ClientTlsConfig, AgentError> {
+        let mut config = ClientTlsConfig::new();
+        config = match &self.cacert {
+            Some(path) => config.ca_certificate(Certificate::from_pem(read_file(path).await?)),
+            None => config.with_native_roots(),
+        };
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            let (cert, key) = (read_file(cert).await?, read_file(key).await?);
+            config = config.identity(Identity::from_pem(cert, key));
+        }
+        Ok(config)
+    }
 }
 
 impl RemoteArguments {
     pub(super) async fn connect(&self) -> Result<Remote, AgentError> {
-        Remote::connect(&self.agent).await
+        Remote::connect(&self.agent, &self.tls).await
     }
 }
 
@@ -39,7 +89,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Connects to `URL` or `HOST:PORT`.
-    pub(super) async fn connect(agent: &str) -> Result<Self, AgentError> {
+    pub(super) async fn connect(agent: &str, tls: &RemoteTls) -> Result<Self, AgentError> {
         let url = if agent.contains("://") {
             agent.to_owned()
         } else {
@@ -47,6 +97,13 @@ impl Remote {
         };
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|error| AgentError::Config(format!("--agent: {url}: {error}")))?;
+        let endpoint = if url.starts_with("https://") {
+            let with_tls = endpoint.tls_config(tls.config().await?);
+            with_tls
+                .map_err(|error| AgentError::Config(format!("--agent: {url}: {}", whole(&error))))?
+        } else {
+            endpoint
+        };
         let channel = endpoint.connect_timeout(ANSWERED_WITHIN).connect().await;
         let channel = channel.map_err(|error| AgentError::AgentAway {
             url: url.clone(),

@@ -12,6 +12,7 @@ use crate::capture::batch::Limits;
 use crate::maintenance::{Permit, Thresholds, Upkeep};
 use crate::run::{Route, RunOptions};
 use crate::source::{Access, Connection, Password, Tls, User};
+use crate::status::{ListenTls, StatusAddress};
 
 /// The shortest time for an attempt.
 const SHORTEST_DEADLINE: Duration = Duration::from_secs(1);
@@ -103,6 +104,25 @@ impl Loaded {
         }
         let zone = settings.time_zone.unwrap_or(chrono_tz::Tz::UTC);
         let schedule = settings.snapshot_schedule.clone();
+        pair(
+            "--status-cert",
+            settings.status_cert.as_ref(),
+            "--status-key",
+            settings.status_key.as_ref(),
+        )?;
+        let tls = match (&settings.status_cert, &settings.status_key) {
+            (Some(cert), Some(key)) => Some(ListenTls {
+                cert: cert.clone(),
+                key: key.clone(),
+                cacert: settings.status_cacert.clone(),
+            }),
+            _ if settings.status_cacert.is_some() => {
+                return Err(wrong(
+                    "--status-cacert needs --status-cert and --status-key",
+                ));
+            }
+            _ => None,
+        };
         let defrag = settings.defrag_schedule.clone();
         Ok(RunOptions {
             limits: Limits {
@@ -130,7 +150,10 @@ impl Loaded {
             }
             .into(),
             permit: Permit::default(),
-            listen: settings.listen_status.clone().unwrap_or_default(),
+            listen: StatusAddress {
+                listen: settings.listen_status.clone().unwrap_or_default(),
+                tls,
+            },
         })
     }
 
@@ -221,13 +244,16 @@ fn bytes(size: Option<Size>) -> usize {
 
 /// Whether a setting can change while the agent runs.
 pub(super) fn needs_restart(field: &str) -> bool {
-    const FIXED: [&str; 7] = [
+    const FIXED: [&str; 10] = [
         "endpoints",
         "vault",
         "cluster",
         "state-dir",
         "queue-bytes",
         "listen-status",
+        "status-cert",
+        "status-key",
+        "status-cacert",
         "log-format",
     ];
     FIXED.contains(&key(field).as_str())

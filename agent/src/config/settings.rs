@@ -239,6 +239,31 @@ pub struct Settings {
     )]
     pub listen_status: Option<Listen>,
 
+    /// Serves the status by TLS, with this certificate. Files are read again when they change.
+    #[arg(
+        long,
+        env = "REVKEEP_STATUS_CERT",
+        value_name = "FILE",
+        help_heading = "Status"
+    )]
+    pub status_cert: Option<PathBuf>,
+    /// The private key of --status-cert.
+    #[arg(
+        long,
+        env = "REVKEEP_STATUS_KEY",
+        value_name = "FILE",
+        help_heading = "Status"
+    )]
+    pub status_key: Option<PathBuf>,
+    /// Asks callers for a certificate of this authority. Without one they get only /livez and /readyz.
+    #[arg(
+        long,
+        env = "REVKEEP_STATUS_CACERT",
+        value_name = "FILE",
+        help_heading = "Status"
+    )]
+    pub status_cacert: Option<PathBuf>,
+
     /// Flags of every command; see [`crate::command::LogArguments`].
     #[arg(skip)]
     pub log_format: Option<LogFormat>,
@@ -254,7 +279,8 @@ macro_rules! each_setting {
             endpoints cacert cert key insecure_skip_tls_verify user password password_file dial_timeout command_timeout
             max_decoding vault cluster state_dir flush_interval flush_bytes snapshot_schedule time_zone spool_limit
             queue_bytes upload_deadline catch_up_limit grace hashkv defrag_schedule defrag_scope defrag_free_percent
-            defrag_free_bytes defrag_timeout quota_bytes listen_status log_format log_level)
+            defrag_free_bytes defrag_timeout quota_bytes listen_status status_cert status_key status_cacert
+            log_format log_level)
     };
 }
 pub(super) use each_setting;

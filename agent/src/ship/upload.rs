@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revkeep_schemas::segment::SealedSegment;
+use revkeep_vault::come_after_others;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::seal::{ZSTD_LEVEL, seal};
@@ -113,7 +114,10 @@ async fn seal_into(
         facts.returned(spool.returned());
         let gathered = Box::pin(facts.gather(&batch)).await;
         let writer = target.timeline.segment_writer(0, ZSTD_LEVEL);
-        let sealing = tokio::task::spawn_blocking(move || seal(writer, batch, gathered));
+        let sealing = tokio::task::spawn_blocking(move || {
+            come_after_others();
+            seal(writer, batch, gathered)
+        });
         let segment = sealing
             .await
             .map_err(|error| AgentError::Internal(format!("sealing a segment: {error}")))??;

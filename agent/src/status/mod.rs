@@ -8,9 +8,11 @@
 //! Read next: [`Report`] for what is told, [`StatusHandle`] for what can be asked.
 
 mod certificates;
+mod door;
 mod handle;
 mod headroom;
 mod health;
+mod identity;
 mod listen;
 mod metrics;
 mod monitor;
@@ -28,10 +30,12 @@ pub(crate) use handle::Live;
 pub use handle::StatusHandle;
 pub(crate) use health::words;
 pub use health::{HealthLimits, Reason};
+pub use identity::ListenTls;
 pub use listen::{DEFAULT as DEFAULT_ADDRESS, Listen};
 pub use monitor::{Complaint, GapCount, LastBase, LastSnapshot, Monitor, Upkept};
 pub use phase::Phase;
 pub use report::Report;
 pub(crate) use service::stored_base;
+pub use start::StatusAddress;
 pub(crate) use start::start;
 pub use tally::{Count, Kind, Tally};

@@ -1,17 +1,16 @@
 //! One port for probes, metrics and gRPC.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use revkeep_schemas::agent_api::FILE_DESCRIPTOR_SET;
 use revkeep_schemas::agent_api::agent_server::{AgentServer, SERVICE_NAME};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
@@ -19,6 +18,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::Report;
+use super::door::{Caller, Door};
 use super::handle::StatusHandle;
 use super::metrics::{CONTENT_TYPE, Metrics};
 use super::service::AgentService;
@@ -71,15 +71,15 @@ pub(super) fn router(status: &Arc<StatusHandle>) -> Result<(Router, Serving), Ag
         .route("/livez", probe(live))
         .route("/readyz", probe(ready))
         .route("/metrics", get(move || async move { exposition(&metrics) }))
-        .fallback(unknown);
+        .fallback(unknown)
+        .layer(from_fn(guard));
     Ok((router, Serving { health }))
 }
 
 /// Serves the port until `done`.
-pub(super) async fn serve(listener: TcpListener, router: Router, done: CancellationToken) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(done.clone().cancelled_owned());
+pub(super) async fn serve(door: Door, router: Router, done: CancellationToken) {
+    let service = router.into_make_service_with_connect_info::<Caller>();
+    let serving = axum::serve(door, service).with_graceful_shutdown(done.clone().cancelled_owned());
     let late = async {
         done.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -90,6 +90,24 @@ pub(super) async fn serve(listener: TcpListener, router: Router, done: Cancellat
         },
         () = late => {}
     }
+}
+
+/// Where certificates are asked for, those without one get the probes alone: the kubelet has none.
+async fn guard(ConnectInfo(caller): ConnectInfo<Caller>, request: Request, next: Next) -> Response {
+    let probe = matches!(request.uri().path(), "/livez" | "/readyz");
+    if !caller.asked || caller.verified || probe {
+        return next.run(request).await;
+    }
+    let why = "show a certificate of the authority of --status-cacert";
+    if is_grpc(&request) {
+        return Status::unauthenticated(why).into_http();
+    }
+    text(StatusCode::FORBIDDEN, format!("{why}\n"))
+}
+
+fn is_grpc(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn text(status: StatusCode, text: String) -> Response {
@@ -128,8 +146,7 @@ fn exposition(metrics: &Metrics) -> Response {
 
 /// A path that nothing is at: gRPC and HTTP say so in different ways.
 async fn unknown(request: Request) -> Response {
-    let kind = request.headers().get(header::CONTENT_TYPE);
-    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+    if is_grpc(&request) {
         return Status::unimplemented("unknown service").into_http();
     }
     text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned())

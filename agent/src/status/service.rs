@@ -1,6 +1,5 @@
 //! The gRPC service.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
@@ -13,6 +12,7 @@ use revkeep_schemas::manifest::BaseManifest;
 use tonic::{Request, Response, Status};
 
 use super::Report;
+use super::door::Caller;
 use super::handle::StatusHandle;
 
 /// Answers calls.
@@ -27,15 +27,16 @@ impl AgentService {
     }
 }
 
-/// What costs the source or the vault something is done only for callers on this machine: the port has no login, and may
-/// be open to a whole network for probes and Prometheus.
+/// What costs the source or the vault something is done only for callers on this machine, or with a certificate that was
+/// asked for: else the port has no login, and may be open to a whole network for probes and Prometheus.
 fn from_here<T>(request: &Request<T>) -> Result<(), Status> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    if peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback()) {
+    let caller = request.extensions().get::<ConnectInfo<Caller>>();
+    if caller.is_some_and(|ConnectInfo(caller)| caller.is_trusted()) {
         return Ok(());
     }
     Err(Status::permission_denied(
-        "only callers on the agent's own machine may ask for this: call it there, by 127.0.0.1",
+        "only callers on the agent's own machine may ask for this, or those with a certificate of --status-cacert: call it \
+         there, by 127.0.0.1",
     ))
 }
 
@@ -142,10 +143,14 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_heard() {
-        let asked_by = |peer: &str| {
+        let asked_by = |peer: &str, verified| {
             let mut request = Request::new(FlushRequest {});
-            let peer: SocketAddr = peer.parse().unwrap();
-            request.extensions_mut().insert(ConnectInfo(peer));
+            let caller = Caller {
+                address: peer.parse().unwrap(),
+                asked: verified,
+                verified,
+            };
+            request.extensions_mut().insert(ConnectInfo(caller));
             from_here(&request).is_ok()
         };
         for here in [
@@ -154,10 +159,11 @@ mod tests {
             "[::1]:9",
             "[::ffff:127.0.0.1]:9",
         ] {
-            assert!(asked_by(here), "{here}");
+            assert!(asked_by(here, false), "{here}");
         }
         for elsewhere in ["10.0.0.7:9", "[fe80::1]:9", "[::ffff:10.0.0.7]:9"] {
-            assert!(!asked_by(elsewhere), "{elsewhere}");
+            assert!(!asked_by(elsewhere, false), "{elsewhere}");
+            assert!(asked_by(elsewhere, true), "{elsewhere}");
         }
         assert!(from_here(&Request::new(FlushRequest {})).is_err());
     }

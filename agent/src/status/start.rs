@@ -5,12 +5,23 @@ use std::sync::Arc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::door::Door;
 use super::handle::StatusHandle;
+use super::identity::{ListenTls, ServerIdentity};
 use super::listen::Listen;
 use super::observe::observe;
 use super::server::{router, serve};
 use crate::AgentError;
 use crate::source::Connection;
+
+/// Where the status is served, and how.
+#[derive(Clone, Debug, Default)]
+pub struct StatusAddress {
+    /// Where.
+    pub listen: Listen,
+    /// By TLS, with these files; over plain HTTP without them.
+    pub tls: Option<ListenTls>,
+}
 
 /// The running tasks; dropped, they end.
 #[derive(Debug)]
@@ -43,20 +54,26 @@ impl Running {
 /// [`AgentError::Config`] when an address that was given cannot be taken.
 pub(crate) async fn start(
     status: &Arc<StatusHandle>,
-    listen: &Listen,
+    address: &StatusAddress,
     connection: Connection,
 ) -> Result<Running, AgentError> {
     let done = CancellationToken::new();
     let mut health = None;
     let mut serving = None;
-    if let Some(listener) = listen.bind().await? {
+    if let Some(listener) = address.listen.bind().await? {
+        let tls = match address.tls.clone() {
+            Some(files) => Some(ServerIdentity::read(files).await?),
+            None => None,
+        };
+        let by_tls = tls.is_some();
         let address = listener.local_addr().map(|address| address.to_string());
         let address = address.unwrap_or_default();
+        let door = Door::open(listener, tls).map_err(AgentError::io("open the status port"))?;
         let (router, answers) = router(status)?;
-        tracing::info!(address, "the status is served");
+        tracing::info!(address, by_tls, "the status is served");
         health = Some(answers);
         serving = Some(AbortOnDropHandle::new(tokio::spawn(serve(
-            listener,
+            door,
             router,
             done.clone(),
         ))));

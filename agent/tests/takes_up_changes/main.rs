@@ -4,4 +4,5 @@
 mod certificates;
 mod configuration;
 mod credentials;
+mod status_port;
 mod world;

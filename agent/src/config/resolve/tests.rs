@@ -80,11 +80,19 @@ fn what_does_not_fit_is_refused() {
         })
         .starts_with("--flush-interval")
     );
+    let status_cacert = Some("c".into());
+    assert!(
+        wrong(Settings {
+            status_cacert,
+            ..base()
+        })
+        .starts_with("--status-cacert")
+    );
 }
 
 #[test]
 fn every_fixed_setting_is_one() {
     let keys = Settings::keys();
     let fixed = keys.iter().filter(|key| needs_restart(key)).count();
-    assert_eq!(fixed, 7);
+    assert_eq!(fixed, 10);
 }
