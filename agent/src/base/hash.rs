@@ -61,7 +61,11 @@ async fn kindly(
     tokio::time::sleep(SPREAD.mul_f64(rand::random::<f64>())).await;
     if let Some(follower) = follower(member, identity).await {
         match of_follower(&follower, revision).await {
-            Ok(Some(checkpoint)) => return Ok(Some(checkpoint)),
+            Ok(Some(checkpoint)) => {
+                let endpoint = follower.endpoint();
+                tracing::debug!(endpoint, "a follower was asked for the hash");
+                return Ok(Some(checkpoint));
+            }
             Ok(None) => {}
             Err(error) => {
                 let endpoint = follower.endpoint();

@@ -223,7 +223,10 @@ impl Capture {
                     }
                     continue;
                 }
-                message = following.watch.next() => message?,
+                message = following.watch.next() => match message {
+                    Ok(message) => message,
+                    Err(error) => return Err(self.judge(error).await),
+                },
             };
             let taken = tokio::select! {
                 () = stop.cancelled() => return Ok(Ended::Stopped),
