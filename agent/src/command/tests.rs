@@ -43,6 +43,17 @@ fn every_setting_is_a_flag_a_variable_and_a_key() {
 }
 
 #[test]
+fn a_switch_needs_no_value_and_takes_one() {
+    let says = |flag: &str| {
+        let read = Invocation::parse(words(&["run", flag])).unwrap();
+        format!("{read:?}").contains("insecure_skip_tls_verify: Some(true)")
+    };
+    assert!(says("--insecure-skip-tls-verify"));
+    assert!(says("--insecure-skip-tls-verify=1"));
+    assert!(!says("--insecure-skip-tls-verify=false"));
+}
+
+#[test]
 fn a_snapshot_shows_what_matters_to_it_alone() {
     let mut command = invocation::command();
     let help = command

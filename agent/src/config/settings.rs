@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono_tz::Tz;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde::{Deserialize, Serialize};
 
 use super::secret::{Login, Secret};
@@ -42,7 +43,7 @@ pub struct Settings {
     pub key: Option<PathBuf>,
     /// Takes whatever certificate the server shows. For tests: it may be anybody's.
     #[arg(long, env = "REVKEEP_INSECURE_SKIP_TLS_VERIFY", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_name = "BOOL")]
+        default_missing_value = "true", value_name = "BOOL", value_parser = BoolishValueParser::new())]
     pub insecure_skip_tls_verify: Option<bool>,
     /// The user, or the user and the password after a colon.
     #[arg(

@@ -1,7 +1,7 @@
 //! Certificates of both sides and their authority, replaced under a running agent.
 
 use anyhow::Result;
-use revkeep_harness::{Certificates, Etcd, EtcdOptions, base_etcd};
+use revkeep_harness::{Certificates, Etcd, EtcdOptions, EtcdVersion, etcd_versions};
 
 use crate::world::World;
 
@@ -11,9 +11,16 @@ const NEW: f64 = 2_840_140_800.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_authority_and_its_certificates_need_no_restart() -> Result<()> {
-    let Some(version) = base_etcd() else {
-        return Ok(());
-    };
+    let all = etcd_versions().into_iter().map(|version| async {
+        let name = version.to_string();
+        let outcome = Box::pin(everything_is_replaced(version)).await;
+        outcome.map_err(|error| error.context(name))
+    });
+    futures::future::try_join_all(all).await?;
+    Ok(())
+}
+
+async fn everything_is_replaced(version: EtcdVersion) -> Result<()> {
     let world = World::new()?;
     let folder = world.path("certificates");
     let certificates = Certificates::make_until(&folder, 2050)?;
