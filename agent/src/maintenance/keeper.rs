@@ -7,13 +7,14 @@ use chrono::Utc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Found, Permit, Plan, Scope, Step, Upkeep, look, plan};
+use super::{Found, Permit, Plan, Step, Upkeep, look, plan};
 use crate::AgentError;
 use crate::config::Dial;
 use crate::source::{Connection, Member};
 use crate::status::Monitor;
 
-/// Between agents that are each beside a member and have the same schedule, so that the later one sees the earlier at work.
+/// Between agents that are each beside a member and have the same schedule, so that the later one sees the earlier at work:
+/// a member that is being defragmented does not answer.
 const STAGGER: Duration = Duration::from_secs(8);
 /// Before the cluster is looked at again, where it could not spare a member.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -123,8 +124,9 @@ impl Keeper {
         let mut touched: Vec<u64> = Vec::new();
         let mut until = Instant::now() + upkeep.timeout;
         let mut found = self.look(&endpoint).await?;
-        if upkeep.scope == Scope::Member {
-            tokio::time::sleep(STAGGER * place(&found, here)).await;
+        let before = place(&found, here);
+        if before > 0 {
+            tokio::time::sleep(STAGGER * before).await;
             found = self.look(&endpoint).await?;
         }
         loop {
