@@ -1,14 +1,17 @@
 //! Each thing that can be wrong, alone.
 
 use revkeep_schemas::Revision;
-use revkeep_vault::TimelineId;
+use revkeep_vault::{ErrorKind, TimelineId, VaultError};
 
 use super::super::certificates::Expiry;
 use super::super::monitor::{GapCount, LastBase, Monitor};
 use super::super::report::Surroundings;
 use super::*;
+use crate::AgentError;
 use crate::head::Standing;
+use crate::source::{Alarm, Condition};
 use crate::spool::Load;
+use crate::status::Kind;
 
 const NOW: &str = "2026-11-21T14:31:00Z";
 
@@ -131,4 +134,79 @@ fn one_base_may_be_late_but_not_two() {
     };
     assert_eq!(taken("2026-11-21T13:29:00Z"), ["base_overdue"]);
     assert_eq!(taken("2026-11-21T13:31:00Z"), [""; 0]);
+}
+
+#[test]
+fn what_has_to_be_granted_is_told_apart_from_what_is_away() {
+    let told = |report: &mut Report, monitor: &Monitor| {
+        monitor.read(|told| {
+            report.phase = told.phase;
+            report.reason.clone_from(&told.reason);
+            report.source_denied = told.source_denied;
+            report.vault_error.clone_from(&told.vault_error);
+            report.vault_denied = told.vault_denied;
+        });
+        codes(report)
+    };
+    let mut report = good();
+    let monitor = Monitor::default();
+    monitor.enter(Phase::Watching, None);
+    let refused = VaultError::new(ErrorKind::Config, "the store denies it");
+    monitor.not_stored(Kind::Segment, &refused);
+    assert_eq!(told(&mut report, &monitor), ["vault_denied"]);
+    monitor.not_stored(
+        Kind::Segment,
+        &VaultError::new(ErrorKind::Retry, "no route"),
+    );
+    assert_eq!(told(&mut report, &monitor), ["vault_away"]);
+    monitor.stored(Kind::Segment);
+    let denied = AgentError::Denied {
+        endpoint: "e:1".to_owned(),
+        operation: "snapshot",
+        reason: "no".to_owned(),
+        advice: "grant it".to_owned(),
+    };
+    monitor.enter(Phase::Disconnected, Some(&denied));
+    assert_eq!(told(&mut report, &monitor), ["source_denied"]);
+    assert!(report.reason.as_ref().unwrap().contains("grant it"));
+    monitor.enter(Phase::Disconnected, Some(&"no route"));
+    assert_eq!(told(&mut report, &monitor), ["disconnected"]);
+    assert!(denied.least_wait() > AgentError::Unwell(String::new()).least_wait());
+}
+
+#[test]
+fn quota_and_alarms_of_the_source_are_told() {
+    let mut report = good();
+    let condition = |db_bytes, quota_bytes| {
+        Some(Condition {
+            db_bytes,
+            quota_bytes,
+            ..Condition::default()
+        })
+    };
+    report.condition = condition(79, Some(100));
+    assert_eq!(codes(&report), [""; 0]);
+    report.condition = condition(80, Some(100));
+    assert_eq!(codes(&report), ["quota_near"]);
+    report.condition = condition(95, Some(100));
+    assert_eq!(codes(&report), ["quota_reached"]);
+    // It does not tell its quota, and nobody else does.
+    report.condition = condition(95, None);
+    assert_eq!(codes(&report), [""; 0]);
+    let limits = limits();
+    limits.upkeep.set(Upkeep {
+        quota_bytes: Some(100),
+        ..Upkeep::default()
+    });
+    let found = reasons(&report, &limits, at(NOW));
+    assert_eq!(found[0].code, "quota_reached");
+    report.condition = None;
+    report.alarms = vec![Alarm {
+        member_id: 7,
+        kind: "NOSPACE",
+    }];
+    assert_eq!(codes(&report), ["source_alarm"]);
+    report.alarms.clear();
+    report.source_error = Some("no answer".to_owned());
+    assert_eq!(codes(&report), ["source_unsure"]);
 }
