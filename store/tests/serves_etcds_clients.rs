@@ -201,6 +201,47 @@ async fn a_member_serves_clients_once_it_has_told_its_name() -> Anyhow {
     stop(nodes).await
 }
 
+/// The kinds of the frames that a client that says nothing gets, until it is cut off.
+async fn frames_for_the_silent(node: &Node) -> Anyhow<Vec<u8>> {
+    let address = node.client_urls().first().expect("a URL").authority();
+    let mut stream = TcpStream::connect(address).await?;
+    let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await?;
+    stream.write_all(&empty_settings).await?;
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await??;
+    let (mut kinds, mut rest) = (Vec::new(), bytes.as_slice());
+    while let [a, b, c, kind, _, _, _, _, _, behind @ ..] = rest {
+        kinds.push(*kind);
+        let len = u32::from_be_bytes([0, *a, *b, *c]);
+        rest = behind.get(usize::try_from(len)?..).unwrap_or_default();
+    }
+    Ok(kinds)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_gone_without_a_word_is_let_go() -> Anyhow {
+    const PING: u8 = 6;
+    let folder = tempfile::tempdir()?;
+    let mut config = Config::alone("m", folder.path().join("m"));
+    config.keepalive_interval = Duration::from_millis(300);
+    config.keepalive_timeout = Duration::from_secs(1);
+    let node = Node::start(config, Environment::default()).await?;
+    node.ready().await?;
+    let kinds = frames_for_the_silent(&node).await?;
+    assert!(kinds.contains(&PING), "{kinds:?}");
+
+    // Who answers stays.
+    let mut client = client(&node).await?;
+    client.put("k", "v", None).await?;
+    sleep(Duration::from_secs(4)).await;
+    client.put("k", "again", None).await?;
+    node.stop().await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_joins_a_running_cluster_and_leaves_it() -> Anyhow {
     let folder = tempfile::tempdir()?;

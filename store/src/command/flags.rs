@@ -110,6 +110,12 @@ pub struct ServeFlags {
     /// The most streams of one connection.
     #[arg(long, env = "ETCD_MAX_CONCURRENT_STREAMS", default_value_t = u32::MAX, value_name = "STREAMS", help_heading = "Member")]
     max_concurrent_streams: u32,
+    /// After how long without a word from a client it is asked whether it is still there; 0s for never.
+    #[arg(long, env = "ETCD_GRPC_KEEPALIVE_INTERVAL", default_value = "2h", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Member")]
+    grpc_keepalive_interval: Duration,
+    /// How long it may take to answer before its connection is closed.
+    #[arg(long, env = "ETCD_GRPC_KEEPALIVE_TIMEOUT", default_value = "20s", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Member")]
+    grpc_keepalive_timeout: Duration,
     /// How often an idle watcher that asked for it hears how far it is.
     #[arg(long, alias = "experimental-watch-progress-notify-interval", env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", default_value = "10m", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Member")]
     watch_progress_notify_interval: Duration,
@@ -323,6 +329,8 @@ impl ServeFlags {
             max_request_bytes: self.max_request_bytes,
             max_txn_ops: self.max_txn_ops,
             max_concurrent_streams: self.max_concurrent_streams,
+            keepalive_interval: self.grpc_keepalive_interval,
+            keepalive_timeout: self.grpc_keepalive_timeout,
             auth_token: self.auth_token,
             auth_token_ttl: Duration::from_secs(self.auth_token_ttl),
             bcrypt_cost: self.bcrypt_cost,

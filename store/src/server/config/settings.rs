@@ -54,6 +54,10 @@ pub struct Config {
     pub max_txn_ops: usize,
     /// The most streams of one connection.
     pub max_concurrent_streams: u32,
+    /// After how long without a word from a client it is asked whether it is still there; zero for never.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer before its connection is closed; zero for never asking.
+    pub keepalive_timeout: Duration,
     /// `simple`, or `jwt,pub-key=…,priv-key=…,sign-method=…,ttl=…`.
     pub auth_token: String,
     /// How long a simple token lives after its last use.
@@ -95,6 +99,8 @@ impl Config {
             max_request_bytes: 3 * 512 * 1024,
             max_txn_ops: 128,
             max_concurrent_streams: u32::MAX,
+            keepalive_interval: Duration::from_secs(2 * 60 * 60),
+            keepalive_timeout: Duration::from_secs(20),
             auth_token: "simple".to_owned(),
             auth_token_ttl: Duration::from_secs(300),
             bcrypt_cost: 10,

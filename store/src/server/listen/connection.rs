@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -49,6 +49,8 @@ pub(in crate::server) struct ConnectionOptions {
     pub(in crate::server) certificate_names_user: bool,
     /// The common names that certificates may carry; empty for any.
     pub(in crate::server) allowed_names: Arc<[String]>,
+    /// After how long the other side is asked whether it is still there, and how long it may take to say so.
+    pub(in crate::server) keep_alive: Option<(Duration, Duration)>,
 }
 
 /// What answers the requests of a connection.
@@ -179,6 +181,13 @@ async fn talk(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(options.max_concurrent_streams)
         .max_pending_accept_reset_streams(PENDING_RESETS);
+    if let Some((interval, patience)) = options.keep_alive {
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(interval)
+            .keep_alive_timeout(patience);
+    }
     let answer = service_fn(move |mut request: Request<Incoming>| {
         if let Some(name) = &name {
             request.extensions_mut().insert(name.clone());

@@ -236,7 +236,12 @@ impl Ports {
             .await;
         let front = Front::new(engine, grpc, metrics)?;
         let mut listeners = JoinSet::new();
-        let of_clients = connection_options(config, config.client_tls.as_ref());
+        let (interval, patience) = (config.keepalive_interval, config.keepalive_timeout);
+        let of_clients = ConnectionOptions {
+            keep_alive: (!interval.is_zero() && !patience.is_zero())
+                .then_some((interval, patience)),
+            ..connection_options(config, config.client_tls.as_ref())
+        };
         for port in self.metrics {
             tracing::info!(url = %port.url, "serving metrics");
             let (options, front, stop) = (of_clients.clone(), front.probed(), stop.clone());
@@ -273,6 +278,8 @@ fn connection_options(config: &Config, tls: Option<&TlsFiles>) -> ConnectionOpti
         max_concurrent_streams: config.max_concurrent_streams,
         certificate_names_user: tls.is_some_and(|tls| tls.client_cert_auth),
         allowed_names: tls.map_or_else(Arc::default, |tls| tls.allowed_names.clone().into()),
+        // Members ask each other as clients.
+        keep_alive: None,
     }
 }
 

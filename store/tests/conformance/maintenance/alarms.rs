@@ -198,11 +198,12 @@ async fn it_lasts_over_a_restart(case: &mut Case) -> Result<()> {
     )
 }
 
-async fn the_quota_raises_it(case: &mut Case) -> Result<()> {
+/// Puts large values to the members in turn until there is no room.
+async fn fill(members: &[&Case]) -> Result<()> {
     let value = vec![b'v'; 1 << 18];
     let mut refusal = None;
-    for _ in 0..100 {
-        if let Err(status) = case.put(put("k", &value)).await {
+    for member in members.iter().cycle().take(100) {
+        if let Err(status) = member.put(put("k", &value)).await {
             refusal = Some(status);
             break;
         }
@@ -211,7 +212,11 @@ async fn the_quota_raises_it(case: &mut Case) -> Result<()> {
         refusal.map_or(Ok(()), Err),
         Code::ResourceExhausted,
         NO_SPACE,
-    )?;
+    )
+}
+
+async fn the_quota_raises_it(case: &mut Case) -> Result<()> {
+    fill(&[&*case]).await?;
     // Found full only when it was applied, the member raises the alarm by itself.
     let alarm = of(case.member_id(), AlarmType::Nospace);
     for _ in 0..200 {
@@ -237,19 +242,7 @@ async fn the_quota_raises_it(case: &mut Case) -> Result<()> {
 
 async fn one_full_member_stops_them_all(case: &mut Case) -> Result<()> {
     let members = [case.at(0).await?, case.at(1).await?, case.at(2).await?];
-    let value = vec![b'v'; 1 << 18];
-    let mut refusal = None;
-    for number in 0..100 {
-        if let Err(status) = members[number % 3].put(put("k", &value)).await {
-            refusal = Some(status);
-            break;
-        }
-    }
-    refused(
-        refusal.map_or(Ok(()), Err),
-        Code::ResourceExhausted,
-        NO_SPACE,
-    )?;
+    fill(&members.each_ref()).await?;
     // Whoever found it full tells the others, which then refuse what there was room for.
     for member in &members {
         for _ in 0..200 {
