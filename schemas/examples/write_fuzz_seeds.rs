@@ -137,6 +137,7 @@ fn main() {
         },
         chunks: vec![ChunkRef {
             hash,
+            round: 0,
             first: rows[0].key.main,
             last: rows[rows.len() - 1].key.main,
             rows: rows.len() as u64,
@@ -169,18 +170,8 @@ fn main() {
     };
     put("manifest", "gap", &gap.encode());
     put("manifest", "chunk-name", hash.to_string().as_bytes());
-    put(
-        "envelope",
-        "gap",
-        &seal(&identity(Kind::Gap, ""), "seed", &gap.encode()),
-    );
-    put(
-        "envelope",
-        "base",
-        &seal(
-            &identity(Kind::Base, "0000000000000001"),
-            "seed",
-            &base.encode(),
-        ),
-    );
+    let sealed = seal(&identity(Kind::Gap, ""), "seed", &gap.encode());
+    put("envelope", "gap", &sealed);
+    let identity = identity(Kind::Base, "0000000000000001");
+    put("envelope", "base", &seal(&identity, "seed", &base.encode()));
 }

@@ -42,10 +42,22 @@ pub enum Kind {
     Pin = 7,
     /// The mutable hint.
     Head = 8,
+    /// That a base is being written.
+    Intent = 16,
+    /// That a base of this name will never be.
+    Void = 17,
+    /// What a round of deletions may delete.
+    Mark = 18,
+    /// Whether a round of deletions goes on.
+    Verdict = 19,
+    /// What a round of deletions deletes.
+    Sweep = 20,
+    /// That a round of deletions is over.
+    Swept = 21,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 14] = [
         Self::Format,
         Self::Timeline,
         Self::Base,
@@ -54,6 +66,12 @@ impl Kind {
         Self::Gap,
         Self::Pin,
         Self::Head,
+        Self::Intent,
+        Self::Void,
+        Self::Mark,
+        Self::Verdict,
+        Self::Sweep,
+        Self::Swept,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -86,7 +104,8 @@ pub struct Identity {
     pub last: Revision,
     /// The level of a segment; zero otherwise.
     pub level: u8,
-    /// What is left of its name: the unique suffix of bases, segments and gaps, the hash of a chunk, the name of a pin.
+    /// What is left of its name: the unique suffix of bases, segments and gaps, the hash of a chunk and its round, the
+    /// name of a pin, the round of a deletion.
     pub name: String,
 }
 
@@ -203,9 +222,8 @@ impl Envelope {
                 ),
             ));
         }
-        let kind = Kind::from_byte(kind).ok_or_else(|| {
-            FormatError::corrupt(what, 10, "a kind from 1 to 8", kind.to_string())
-        })?;
+        let kind = Kind::from_byte(kind)
+            .ok_or_else(|| FormatError::corrupt(what, 10, "a known kind", kind.to_string()))?;
         if seal != Seal::Plain as u8 {
             return Err(FormatError::unsupported(
                 what,

@@ -129,6 +129,7 @@ fn base() -> (BaseManifest, Vec<u8>) {
     let chunk = chunker.finish().unwrap();
     let reference = ChunkRef {
         hash: chunk.hash(),
+        round: 0,
         first: chunk.first,
         last: chunk.last,
         rows: chunk.rows,

@@ -1,4 +1,4 @@
-//! Takes a base: cuts rows into chunks, uploads those that the vault does not have, and the manifest last.
+//! Takes a base: says so, cuts rows into chunks, uploads those that the vault does not have, and the manifest last.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,12 @@ use revkeep_schemas::manifest::{
     BaseFacts, BaseManifest, ChunkHash, ChunkRef, Chunker, ChunkerOptions, PlainChunk,
     chunk_keys_bytes, decode_chunk, encode_chunk,
 };
-use revkeep_schemas::names::Uid;
-use revkeep_schemas::{Revision, RowSource, envelope};
+use revkeep_schemas::{Revision, RowSource};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::error::{ErrorKind, VaultError};
-use crate::layout::{self, NameKind};
+use crate::layout::{self, ChunkName};
 use crate::objects::Created;
 use crate::priority::come_after_others;
 use crate::timeline::Timeline;
@@ -60,17 +59,20 @@ impl Timeline {
         S: RowSource + Send + 'static,
         S::Error: std::error::Error + Send + Sync + 'static,
     {
-        let known: HashMap<ChunkHash, ChunkRef> = previous
+        let mut known: HashMap<ChunkHash, ChunkRef> = previous
             .into_iter()
             .flat_map(|base| base.chunks.iter().map(|chunk| (chunk.hash, *chunk)))
             .collect();
+        let intent = self
+            .begin_base(facts.revision, previous, &mut known)
+            .await?;
         let (sender, receiver) = mpsc::channel(1);
         let to = facts.revision;
         let cutting = spawn_blocking(move || cut(rows, to, options, &sender));
         let chunks: Result<Vec<_>, _> = stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|chunk| (chunk, receiver))
         })
-        .map(|chunk| self.store_chunk(chunk, &known))
+        .map(|chunk| self.store_chunk(chunk, intent.round, &known))
         .buffered(PARALLEL_CHUNKS)
         .try_collect()
         .await;
@@ -78,27 +80,15 @@ impl Timeline {
         let cut = cutting.await.map_err(VaultError::task("cut a base"))?;
         let chunks = chunks?;
         cut?;
-        self.put_manifest(BaseManifest::of_chunks(facts, chunks))
-            .await
-    }
-
-    async fn put_manifest(&self, manifest: BaseManifest) -> Result<BaseManifest, VaultError> {
-        let name = self.name(NameKind::Base {
-            revision: manifest.facts.revision,
-            uid: Uid(rand::random()),
-        });
-        let body = manifest.encode();
-        // What no reader would take must not be stored.
-        BaseManifest::decode(&body).map_err(VaultError::format(name.path()))?;
-        let vault = &self.cluster.vault;
-        let object = envelope::seal(&self.identity(&name), &vault.writer, &body);
-        vault.objects.put_unique(&name.path(), object).await?;
+        let manifest = BaseManifest::of_chunks(facts, chunks);
+        self.finish_base(&intent, &manifest).await?;
         Ok(manifest)
     }
 
     async fn store_chunk(
         &self,
         chunk: PlainChunk,
+        round: u32,
         known: &HashMap<ChunkHash, ChunkRef>,
     ) -> Result<ChunkRef, VaultError> {
         let (hash, chunk) = spawn_blocking(move || (chunk.hash(), chunk))
@@ -108,15 +98,17 @@ impl Timeline {
             return Ok(*known);
         }
         let vault = &self.cluster.vault;
-        let name = layout::chunk_path(&self.cluster.name, &hash);
+        let named = ChunkName { hash, round };
+        let name = layout::chunk_path(&self.cluster.name, named);
         let asked = layout::chunk_identity(
             vault.id,
             &self.cluster.name,
-            &hash,
+            named,
             (chunk.first, chunk.last),
         );
         let mut stored = ChunkRef {
             hash,
+            round,
             first: chunk.first,
             last: chunk.last,
             rows: chunk.rows,

@@ -1,21 +1,27 @@
 //! A cluster in a vault: its timelines and its head.
 
+use std::sync::Arc;
+
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope;
 use revkeep_schemas::manifest::{Head, SourceIdentity, TimelineRecord};
 use revkeep_schemas::names::{ClusterName, TimelineId};
+use tokio::sync::Mutex;
 
 use crate::error::{ErrorKind, VaultError};
 use crate::layout::{self, NameKind, ObjectName};
 use crate::objects::Created;
 use crate::timeline::Timeline;
 use crate::vault::Vault;
+use crate::writing::SeenMarks;
 
 /// One cluster. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     pub(crate) vault: Vault,
     pub(crate) name: ClusterName,
+    /// What its writer of bases knows of deletions.
+    pub(crate) marks: Arc<Mutex<SeenMarks>>,
 }
 
 impl Cluster {

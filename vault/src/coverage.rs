@@ -82,7 +82,9 @@ impl Coverage {
 }
 
 /// The union of closed ranges; ranges that touch become one.
-fn merge(ranges: impl Iterator<Item = (Revision, Revision)>) -> Vec<(Revision, Revision)> {
+pub(crate) fn merge(
+    ranges: impl Iterator<Item = (Revision, Revision)>,
+) -> Vec<(Revision, Revision)> {
     let mut sorted: Vec<_> = ranges.filter(|range| range.0 <= range.1).collect();
     sorted.sort_unstable();
     let mut merged: Vec<(Revision, Revision)> = Vec::with_capacity(sorted.len());

@@ -1,11 +1,12 @@
 //! The names of objects, and which object a name asks for.
 
+use std::fmt;
 use std::str::FromStr;
 
 use object_store::path::Path;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{Identity, Kind};
-use revkeep_schemas::manifest::ChunkHash;
+use revkeep_schemas::manifest::{ChunkHash, ChunkRef};
 use revkeep_schemas::names::{ClusterName, PinName, TimelineId, Uid, VaultId};
 
 /// What stands at a name, below its cluster.
@@ -111,16 +112,66 @@ impl ObjectName {
     }
 }
 
+/// Which chunk of a cluster is meant: its content, and the round of deletions in which it was stored.
+///
+/// What was deleted once is never stored again under the same name; see [`crate::retention`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChunkName {
+    /// The hash of its rows.
+    pub hash: ChunkHash,
+    /// The number of deletions that had been begun in its cluster when it was stored.
+    pub round: u32,
+}
+
 /// The folder of a timeline.
 pub(crate) fn timeline_folder(cluster: &ClusterName, timeline: TimelineId) -> String {
     format!("clusters/{cluster}/{timeline}")
 }
 
+impl From<&ChunkRef> for ChunkName {
+    fn from(chunk: &ChunkRef) -> Self {
+        Self {
+            hash: chunk.hash,
+            round: chunk.round,
+        }
+    }
+}
+
+impl fmt::Display for ChunkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.round {
+            0 => self.hash.fmt(f),
+            round => write!(f, "{}-{round}", self.hash),
+        }
+    }
+}
+
+/// The folder of all chunks of a cluster.
+pub(crate) fn chunks_folder(cluster: &ClusterName) -> String {
+    format!("clusters/{cluster}/chunks")
+}
+
 /// The name of a chunk.
-pub(crate) fn chunk_path(cluster: &ClusterName, hash: &ChunkHash) -> String {
-    let hash = hash.to_string();
-    let folder = hash.get(..2).unwrap_or_default();
-    format!("clusters/{cluster}/chunks/{folder}/{hash}")
+pub(crate) fn chunk_path(cluster: &ClusterName, chunk: ChunkName) -> String {
+    let name = chunk.to_string();
+    let folder = name.get(..2).unwrap_or_default();
+    format!("{}/{folder}/{name}", chunks_folder(cluster))
+}
+
+/// Reads what a listing of the folder of chunks gave. `None` for what is not ours.
+pub(crate) fn parse_chunk(folder: &Path, path: &Path) -> Option<ChunkName> {
+    let mut parts = path.prefix_match(folder)?;
+    let (folder, name) = (parts.next()?, parts.next()?);
+    let (hash, round) = match name.as_ref().split_once('-') {
+        None => (name.as_ref(), 0),
+        Some((hash, round)) => (hash, round.parse().ok().filter(|round| *round > 0)?),
+    };
+    let chunk = ChunkName {
+        hash: hash.parse().ok()?,
+        round,
+    };
+    let ours = parts.next().is_none() && chunk.to_string() == name.as_ref();
+    Some(chunk).filter(|_| ours && name.as_ref().starts_with(folder.as_ref()))
 }
 
 /// The name of a cluster's head.
@@ -170,7 +221,7 @@ pub(crate) fn pin_identity(vault: VaultId, cluster: &ClusterName, pin: &PinName)
 pub(crate) fn chunk_identity(
     vault: VaultId,
     cluster: &ClusterName,
-    hash: &ChunkHash,
+    chunk: ChunkName,
     range: (Revision, Revision),
 ) -> Identity {
     Identity {
@@ -181,7 +232,7 @@ pub(crate) fn chunk_identity(
         first: range.0,
         last: range.1,
         level: 0,
-        name: hash.to_string(),
+        name: chunk.to_string(),
     }
 }
 

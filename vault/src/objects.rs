@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
@@ -257,7 +258,18 @@ impl Objects {
         Ok(names)
     }
 
-    /// Removes an object: one that this program made for a probe, or a pin that a person takes back.
+    /// The store's clock: the time that it gives an object which is put for this and removed again.
+    pub(crate) async fn now(&self) -> Result<DateTime<Utc>, VaultError> {
+        let name = format!("probe/{:016x}/object", rand::random::<u64>());
+        self.create(&name, Bytes::from_static(b"revkeep: what time is it?"))
+            .await?;
+        let meta = self.store.head(&self.path(&name)).await;
+        let removed = self.remove(&name).await;
+        let meta = meta.map_err(VaultError::store("ask the store for its time"))?;
+        removed.map(|()| meta.last_modified)
+    }
+
+    /// Removes an object: one of a probe, a pin that a person takes back, or what retention deletes.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), VaultError> {
         let removed = self.store.delete(&self.path(name)).await;
         removed.map_err(VaultError::store(format_args!("remove {name}")))

@@ -128,7 +128,7 @@ impl Timeline {
         let Some(range) = chunk_keys_range(chunk) else {
             return Ok(None);
         };
-        let path = layout::chunk_path(&self.cluster.name, &chunk.hash);
+        let path = layout::chunk_path(&self.cluster.name, chunk.into());
         let cache = self.cluster.vault.cache.as_deref();
         let label = format!("{}/{path}", self.cluster.vault.id);
         if let Some(filter) = cache.and_then(|cache| cache.get(&label))

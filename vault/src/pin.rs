@@ -10,11 +10,18 @@ use crate::layout;
 use crate::objects::Created;
 
 impl Cluster {
-    /// Sets a pin.
+    /// Sets a pin. Once this returns, retention deletes nothing that brings its revision back.
     ///
     /// # Errors
-    /// `Refused` when there is another of this name, which stays as it is; as the store fails.
+    /// `Refused` when there is another of this name, which stays as it is, or when deletions have begun that the pin is too
+    /// late for, and `Retry` while it is being decided what they delete: then it is set and may come too late. As the store
+    /// fails.
     pub async fn set_pin(&self, name: &PinName, pin: &PinRecord) -> Result<(), VaultError> {
+        self.put_pin(name, pin).await?;
+        self.holds(name, pin).await
+    }
+
+    async fn put_pin(&self, name: &PinName, pin: &PinRecord) -> Result<(), VaultError> {
         let path = layout::pin_path(&self.name, name);
         let asked = layout::pin_identity(self.vault.id, &self.name, name);
         let object = envelope::seal(&asked, &self.vault.writer, &pin.encode());

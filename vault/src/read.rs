@@ -168,9 +168,9 @@ impl Timeline {
         buffers: Buffers,
     ) -> Result<PlainRows, VaultError> {
         let vault = &self.cluster.vault;
-        let name = layout::chunk_path(&self.cluster.name, &chunk.hash);
+        let name = layout::chunk_path(&self.cluster.name, (&chunk).into());
         let range = (chunk.first, chunk.last);
-        let asked = layout::chunk_identity(vault.id, &self.cluster.name, &chunk.hash, range);
+        let asked = layout::chunk_identity(vault.id, &self.cluster.name, (&chunk).into(), range);
         let object = vault.objects.get(&name).await?;
         let unpacking = spawn_blocking(move || {
             let mut plain = buffers.take();

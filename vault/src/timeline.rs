@@ -13,6 +13,7 @@ use crate::error::{ErrorKind, VaultError};
 use crate::inventory::SegmentEntry;
 use crate::layout::{NameKind, ObjectName};
 use crate::objects::Stored;
+use crate::writing;
 
 /// One unbroken history of a cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -146,6 +147,15 @@ impl Timeline {
     /// Reads the manifest of one base.
     pub(crate) async fn base(&self, name: &ObjectName) -> Result<BaseManifest, VaultError> {
         let object = self.cluster.vault.objects.get(&name.path()).await?;
+        if envelope::open(&object, &writing::void(self, name)).is_ok() {
+            return Err(VaultError::new(
+                ErrorKind::NotFound,
+                format!(
+                    "{}: this base was given up while it was written",
+                    name.path()
+                ),
+            ));
+        }
         let manifest = envelope::open(&object, &self.identity(name))
             .and_then(|body| BaseManifest::decode(&body))
             .map_err(VaultError::format(name.path()))?;

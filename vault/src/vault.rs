@@ -141,6 +141,7 @@ impl Vault {
         Cluster {
             vault: self.clone(),
             name: name.clone(),
+            marks: Arc::default(),
         }
     }
 

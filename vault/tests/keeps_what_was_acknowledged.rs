@@ -241,6 +241,10 @@ async fn every_damaged_object_is_told_and_never_read() {
         if path.as_ref().ends_with("FORMAT") || path.as_ref().ends_with("timeline") {
             continue;
         }
+        // An intent says all in its name.
+        if path.as_ref().contains("/writing/") {
+            continue;
+        }
         let sound = store.get(&path).await.unwrap().bytes().await.unwrap();
         for damage in ["flip", "cut", "empty"] {
             let mut bytes = sound.to_vec();

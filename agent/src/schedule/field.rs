@@ -1,5 +1,7 @@
 //! One field of a cron expression, as a set of numbers.
 
+use std::fmt;
+
 /// What a field may hold.
 pub(super) struct Range {
     pub(super) name: &'static str,
@@ -66,18 +68,32 @@ impl Field {
         star: false,
     };
 
-    pub(super) const fn has(self, number: u32) -> bool {
+    const fn has(self, number: u32) -> bool {
         number < 64 && self.set >> number & 1 == 1
     }
 
-    /// Sunday is 0 and 7.
-    pub(super) const fn has_weekday(self, from_sunday: u32) -> bool {
-        self.has(from_sunday) || from_sunday == 0 && self.has(7)
+    /// The numbers, in order.
+    fn numbers(self) -> impl Iterator<Item = u32> {
+        (0..60).filter(move |number| self.has(*number))
     }
 
-    /// The numbers, in order.
-    pub(super) fn numbers(self) -> impl Iterator<Item = u32> + Clone {
-        (0..60).filter(move |number| self.has(*number))
+    /// Weekdays as the crate `cron` writes them: 1 is Sunday, which here is 0 and 7.
+    pub(super) fn weekdays(self) -> String {
+        let of_cron = (1..=7).filter(|day| self.has(day - 1) || *day == 1 && self.has(7));
+        of_cron
+            .map(|day| day.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, number) in self.numbers().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{number}")?;
+        }
+        Ok(())
     }
 }
 

@@ -46,11 +46,9 @@ fn moments(schedule: &Schedule, time: NaiveDateTime) -> [Option<DateTime<Utc>>; 
     let utc = |moment: DateTime<Tz>| Some(moment.with_timezone(&Utc));
     match zone.from_local_datetime(&time) {
         MappedLocalTime::Single(moment) => [utc(moment), None],
-        MappedLocalTime::Ambiguous(first, second) if schedule.hour.star => {
-            [utc(first), utc(second)]
-        }
+        MappedLocalTime::Ambiguous(first, second) if schedule.hourly => [utc(first), utc(second)],
         MappedLocalTime::Ambiguous(first, _) => [utc(first), None],
-        MappedLocalTime::None if schedule.hour.star => [None, None],
+        MappedLocalTime::None if schedule.hourly => [None, None],
         MappedLocalTime::None => [after_the_gap(zone, time), None],
     }
 }

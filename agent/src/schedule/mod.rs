@@ -1,6 +1,7 @@
 //! When something is due: cron expressions, in a time zone.
 //!
-//! Fields are cron's: where both the day of the month and the weekday are restricted, either is enough (crontab(5)). A
+//! The crate `cron` finds the times; what it reads otherwise than cron does is brought into its form first: Sunday is 1
+//! for it, and it wants both of two restricted days. Fields are cron's: where both the day of the month and the weekday are restricted, either is enough (crontab(5)). A
 //! local time that a change of the clocks skips counts as the moment of the change, and one that comes twice counts once,
 //! unless the hour is `*`: then the schedule is one of intervals, and goes on as they do.
 
@@ -10,24 +11,19 @@ mod local;
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use field::Field;
-
-/// Every date comes again within so many days: February 29 may be eight years away.
-const HORIZON_DAYS: usize = 366 * 9;
 
 /// A cron schedule in a time zone, UTC unless another was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     text: String,
     zone: Tz,
-    second: Field,
-    minute: Field,
-    hour: Field,
-    day: Field,
-    month: Field,
-    weekday: Field,
+    /// Whether every hour is due.
+    hourly: bool,
+    /// Local times, written as if they were in UTC: what is due by any of these is due.
+    parts: Vec<cron::Schedule>,
 }
 
 impl Schedule {
@@ -44,35 +40,22 @@ impl Schedule {
         local::next_after(self, now)
     }
 
-    fn has_date(&self, date: NaiveDate) -> bool {
-        let by_day = self.day.has(date.day());
-        let by_weekday = self
-            .weekday
-            .has_weekday(date.weekday().num_days_from_sunday());
-        let days = if self.day.star || self.weekday.star {
-            by_day && by_weekday
-        } else {
-            by_day || by_weekday
-        };
-        days && self.month.has(date.month())
-    }
-
     /// The local times from `from` on, in order.
     fn times(&self, from: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> {
-        let dates = from.date().iter_days().take(HORIZON_DAYS);
-        let dates = dates.filter(|date| self.has_date(*date));
-        let times = dates.flat_map(move |date| {
-            let seconds = move |hour, minute| {
-                let seconds = self.second.numbers();
-                seconds.filter_map(move |second| date.and_hms_opt(hour, minute, second))
-            };
-            let minutes = move |hour| {
-                let minutes = self.minute.numbers();
-                minutes.flat_map(move |minute| seconds(hour, minute))
-            };
-            self.hour.numbers().flat_map(minutes)
+        let before = from.and_utc() - TimeDelta::seconds(1);
+        let parts = self.parts.iter();
+        let mut parts: Vec<_> = parts
+            .map(|part| part.after_owned(before).peekable())
+            .collect();
+        let merged = std::iter::from_fn(move || {
+            let next = parts.iter_mut().filter_map(|part| part.peek().copied());
+            let next = next.min()?;
+            for part in &mut parts {
+                part.next_if_eq(&next);
+            }
+            Some(next.naive_utc())
         });
-        times.skip_while(move |time| *time < from)
+        merged.skip_while(move |time| *time < from)
     }
 }
 
@@ -101,15 +84,32 @@ impl FromStr for Schedule {
         let [minute, hour, day, month, weekday] = rest else {
             return Err(format!("{text:?} has the wrong number of fields"));
         };
+        let [hour, day, weekday] = [
+            Field::read(hour, &field::HOUR)?,
+            Field::read(day, &field::DAY)?,
+            Field::read(weekday, &field::WEEKDAY)?,
+        ];
+        let [second, minute, month] = [
+            second,
+            Field::read(minute, &field::MINUTE)?,
+            Field::read(month, &field::MONTH)?,
+        ];
+        let part = |days: &str, weekdays: &str| {
+            let fields = format!("{second} {minute} {hour} {days} {month} {weekdays}");
+            let part = cron::Schedule::from_str(&fields);
+            part.map_err(|error| format!("{text:?} is no schedule: {error}"))
+        };
+        let (days, weekdays) = (day.to_string(), weekday.weekdays());
+        let parts = if day.star || weekday.star {
+            vec![part(&days, &weekdays)?]
+        } else {
+            vec![part(&days, "*")?, part("*", &weekdays)?]
+        };
         let schedule = Self {
             text: text.trim().to_owned(),
             zone: Tz::UTC,
-            second,
-            minute: Field::read(minute, &field::MINUTE)?,
-            hour: Field::read(hour, &field::HOUR)?,
-            day: Field::read(day, &field::DAY)?,
-            month: Field::read(month, &field::MONTH)?,
-            weekday: Field::read(weekday, &field::WEEKDAY)?,
+            hourly: hour.star,
+            parts,
         };
         let some_day = NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default();
         if schedule.times(some_day.into()).next().is_none() {

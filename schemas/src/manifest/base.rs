@@ -20,8 +20,10 @@ pub struct Checkpoint {
 /// One chunk, as a manifest lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkRef {
-    /// Its name.
+    /// The hash of its rows.
     pub hash: ChunkHash,
+    /// The round of deletions in which it was stored, which is a part of its name; zero before the first.
+    pub round: u32,
     /// The revision of its first row.
     pub first: Revision,
     /// The revision of its last row. The next chunk may begin in the same revision.
@@ -231,6 +233,8 @@ struct WireChunk {
     digest: Vec<u8>,
     #[prost(uint64, tag = "8")]
     keys_bytes: u64,
+    #[prost(uint32, tag = "9")]
+    round: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -317,6 +321,7 @@ impl From<&ChunkRef> for WireChunk {
     fn from(chunk: &ChunkRef) -> Self {
         Self {
             hash: chunk.hash.0.to_vec(),
+            round: chunk.round,
             first: chunk.first.0,
             last: chunk.last.0,
             rows: chunk.rows,
@@ -385,6 +390,7 @@ impl TryFrom<&WireChunk> for ChunkRef {
         })?;
         Ok(Self {
             hash: ChunkHash(hash),
+            round: wire.round,
             first: Revision(wire.first),
             last: Revision(wire.last),
             rows: wire.rows,

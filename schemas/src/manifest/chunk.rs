@@ -21,14 +21,20 @@ const FILTER_MAGIC: [u8; 4] = 0x184d_2a5b_u32.to_le_bytes();
 /// Bytes of a skippable frame before its content: magic and length.
 const SKIPPABLE_HEADER_LEN: usize = 8;
 
-/// The name of a chunk: the SHA-256 of its encoded rows.
+/// The SHA-256 of a chunk's encoded rows, with which its name begins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChunkHash(pub [u8; 32]);
 
 impl ChunkHash {
-    /// The name of these rows.
+    /// The hash of these rows.
     pub fn of(plain: &[u8]) -> Self {
         Self(Sha256::digest(plain).into())
+    }
+
+    /// Whether a chunk of this name has these rows: the hash, and what may follow it after a hyphen.
+    fn begins(&self, name: &str) -> bool {
+        let hash = name.split_once('-').map_or(name, |(hash, _)| hash);
+        self.to_string() == hash
     }
 }
 
@@ -68,7 +74,7 @@ impl FromStr for ChunkHash {
     }
 }
 
-/// Packs encoded rows into a chunk object. The name in `identity` is the hash of `plain`.
+/// Packs encoded rows into a chunk object. The name in `identity` begins with the hash of `plain`.
 ///
 /// # Errors
 /// [`FormatError::Misuse`] when the name is not that of the rows, [`FormatError::Io`] when zstd fails.
@@ -78,7 +84,7 @@ pub fn encode_chunk(
     plain: &[u8],
     zstd_level: i32,
 ) -> Result<Bytes, FormatError> {
-    if identity.name != ChunkHash::of(plain).to_string() {
+    if !ChunkHash::of(plain).begins(&identity.name) {
         return Err(FormatError::misuse(
             format!("chunk {}", identity.name),
             "it is not the name of these rows",
@@ -185,9 +191,14 @@ pub fn decode_chunk_into(
     };
     let len = u64::from_le_bytes(*len);
     unpack(packed, len, MAX_CHUNK_PLAIN_BYTES, &what(), plain)?;
-    let name = ChunkHash::of(plain).to_string();
-    if name != asked.name {
-        return Err(FormatError::corrupt(what(), 0, "rows with that hash", name));
+    let hash = ChunkHash::of(plain);
+    if !hash.begins(&asked.name) {
+        return Err(FormatError::corrupt(
+            what(),
+            0,
+            "rows with that hash",
+            hash.to_string(),
+        ));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod base;
 mod chunk;
 mod chunker;
 mod pin;
+mod round;
 mod small;
 
 pub use base::{BaseFacts, BaseManifest, Checkpoint, ChunkRef, SmallBucket};
@@ -16,6 +17,7 @@ pub use chunk::{
 };
 pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
 pub use pin::PinRecord;
+pub use round::{ObjectList, RoundVerdict};
 pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat};
 
 pub(crate) use base::{WireCheckpoint, digest};

@@ -7,6 +7,7 @@ use crate::names::{ClusterName, TimelineId, VaultId};
 fn chunk(n: u8, first: i64, last: i64) -> ChunkRef {
     ChunkRef {
         hash: ChunkHash([n; 32]),
+        round: 0,
         first: Revision(first),
         last: Revision(last),
         rows: u64::from(n),
