@@ -364,3 +364,57 @@ fn a_pin_is_a_name_for_a_revision() {
         Some(10)
     );
 }
+
+#[test]
+fn the_keys_of_a_revision_become_lines_and_files() {
+    let place = Place::new();
+    let restore = |arguments: &[&str]| {
+        let all = [
+            "restore",
+            "prod",
+            "--to-revision",
+            "4",
+            "--timeline",
+            "0001",
+        ];
+        place.said(&[&all[..], arguments].concat()).0
+    };
+    let lines = restore(&["--ndjson", "-", "--prefix", "/registry/pods/"]);
+    let line: Json = serde_json::from_str(&lines).unwrap();
+    assert_eq!(line.pointer("/key_text"), Some(&POD.into()));
+    assert_eq!(line.pointer("/mod_revision"), Some(&3.into()));
+    assert!(restore(&["--ndjson", "all.ndjson"]).contains("revision          4"));
+    let all = std::fs::read_to_string(place.0.path().join("all.ndjson")).unwrap();
+    assert!(
+        all.lines().count() == 2 && all.contains(lines.trim_end()),
+        "{all}"
+    );
+    restore(&["--files", "then"]);
+    let file = |name: &str| std::fs::read(place.0.path().join("then").join(name)).unwrap();
+    assert_eq!(file("%/registry/pods/shop/web-0.val"), object("web:2", 1));
+    assert!(file("%/registry/secrets/shop/key.val").starts_with(b"k8s:enc:"));
+    assert_eq!(file("%keys.ndjson").split(|byte| *byte == b'\n').count(), 3);
+    for arguments in [&["--files", "then"][..], &["--ndjson", "all.ndjson"]] {
+        let all = [
+            &[
+                "restore",
+                "prod",
+                "--to-revision",
+                "4",
+                "--timeline",
+                "0001",
+            ],
+            arguments,
+        ]
+        .concat();
+        assert_eq!(place.run(&all).status.code(), Some(16), "{arguments:?}");
+    }
+    for arguments in [
+        &["--files", "x", "--ndjson", "y"][..],
+        &["--data-dir", "d", "--prefix", "/"],
+        &["--ndjson", "-", "--apply"],
+    ] {
+        let all = [&["restore", "prod", "--latest"], arguments].concat();
+        assert_eq!(place.run(&all).status.code(), Some(3), "{arguments:?}");
+    }
+}

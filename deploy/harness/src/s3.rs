@@ -64,7 +64,7 @@ impl SeaweedFs {
             "-s3.port.iceberg=0".to_owned(),
             "-s3.port.lance=0".to_owned(),
             "-master.telemetry=false".to_owned(),
-            "-volume.max=20".to_owned(),
+            "-volume.max=80".to_owned(),
             "-master.volumeSizeLimitMB=64".to_owned(),
         ];
         let none: [(&str, &str); 0] = [];

@@ -10,7 +10,7 @@ use super::selection::SelectionArguments;
 use super::value::{What, encoded, shown};
 use super::{Output, past_vault, printed};
 use crate::error::{Kind, RestoreError};
-use crate::past::{Selection, Version, View, going_around, open, printable};
+use crate::past::{Version, View, going_around, open, printable};
 use crate::point::{Seen, seen, time};
 
 /// What `revkeep get` takes.
@@ -99,9 +99,8 @@ pub(super) async fn run(
         seen: from.and_then(time),
         seen_until: until.and_then(time),
     };
-    if matches!(&selection, Selection::Key(_)) && found.is_empty() {
-        tracing::debug!(revision = revision.0, "the key was not there");
-    }
+    let (requests, bytes) = cluster.vault().traffic();
+    tracing::debug!(requests, bytes, "read from the vault");
     printed(write(arguments, output, &header, &found))
 }
 

@@ -3,6 +3,8 @@
 mod diff;
 mod get;
 mod info;
+mod into;
+mod keys_out;
 mod log;
 mod past_vault;
 mod pin;

@@ -9,6 +9,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use revkeep_schemas::member::{NewMember, RestoredCluster};
 
+use super::into::{self, IntoArguments};
+use super::keys_out::{self, Place};
 use super::point::PointArguments;
 use super::{Output, answer, signals};
 use crate::error::{Kind, RestoreError};
@@ -28,7 +30,9 @@ use crate::target::{Membership, refuse_unless_free};
   revkeep restore prod --to-revision 120934 --data-dir ./m1 --name m1 --initial-cluster m1=http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380
   revkeep restore prod --to-time '20m ago' --dry-run
   revkeep restore prod --before-delete /registry/namespaces/shop --since '2h ago' --data-dir /var/lib/etcd-restored
-  revkeep restore prod --to-revision 120934 --snapshot-file ./at-120934.db")]
+  revkeep restore prod --to-revision 120934 --snapshot-file ./at-120934.db
+  revkeep restore prod --to-time '20m ago' --into http://127.0.0.1:2379 --prefix /registry/pods/shop/ --apply
+  revkeep restore prod --to-revision 120934 --ndjson - --prefix /registry/configmaps/")]
 pub(super) struct Arguments {
     /// The cluster's name in the vault
     cluster: String,
@@ -43,6 +47,17 @@ pub(super) struct Arguments {
     /// Write a snapshot for `etcdutl snapshot restore` here: must not exist
     #[arg(long, value_name = "FILE")]
     snapshot_file: Option<PathBuf>,
+    /// Write the keys here, a JSON object a line; - for standard output
+    #[arg(long, value_name = "FILE|-")]
+    ndjson: Option<String>,
+    /// Write each key's value into a file in this new folder, and %keys.ndjson beside them
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
+    /// With --ndjson, --files and --into: keys that begin with this alone; "" for all
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    #[command(flatten)]
+    into: IntoArguments,
     /// The member's name
     #[arg(long, default_value = "default")]
     name: String,
@@ -75,6 +90,49 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// One target at most, and no flag that it does not know.
+    fn check_targets(&self) -> Result<(), RestoreError> {
+        let targets = [
+            ("--data-dir", self.data_dir.is_some()),
+            ("--store-dir", self.store_dir.is_some()),
+            ("--snapshot-file", self.snapshot_file.is_some()),
+            ("--ndjson", self.ndjson.is_some()),
+            ("--files", self.files.is_some()),
+            ("--into", !self.into.into.is_empty()),
+        ];
+        let named: Vec<_> = targets
+            .iter()
+            .filter(|(_, named)| *named)
+            .map(|(name, _)| *name)
+            .collect();
+        let invalid = |message: String| Err(RestoreError::new(Kind::Invalid, message));
+        if named.len() > 1 {
+            return invalid(format!(
+                "{} cannot be given together: one target at a time",
+                named.join(" and ")
+            ));
+        }
+        let of_keys = named
+            .first()
+            .is_some_and(|name| matches!(*name, "--ndjson" | "--files" | "--into"));
+        if self.prefix.is_some() && !of_keys {
+            return invalid("--prefix is for --into, --ndjson and --files: other targets take the whole cluster".to_owned());
+        }
+        if self.into.into.is_empty() && self.into.acts() {
+            return invalid("--apply, --delete-extra and --plan-file are for --into. Try: --into ENDPOINTS --prefix PREFIX".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Where keys go, if they alone are wanted.
+    fn place(&self) -> Option<Place> {
+        let ndjson = self.ndjson.as_deref().map(|path| match path {
+            "-" => Place::Ndjson(None),
+            path => Place::Ndjson(Some(path.into())),
+        });
+        ndjson.or_else(|| self.files.clone().map(Place::Files))
+    }
+
     fn destination(&self) -> Result<Option<Destination>, RestoreError> {
         if let Some(path) = &self.snapshot_file {
             return Ok(Some(Destination::SnapshotFile { path: path.clone() }));
@@ -135,12 +193,36 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: Output,
 ) -> Result<(), RestoreError> {
-    let destination = arguments.destination()?;
+    arguments.check_targets()?;
     let wanted = arguments.point.wanted()?;
+    if !arguments.into.into.is_empty() {
+        let from = into::From {
+            vault,
+            cluster: &arguments.cluster,
+            timeline: arguments.point.timeline.as_deref(),
+            wanted: &wanted,
+            prefix: arguments.prefix.as_deref().unwrap_or_default(),
+        };
+        return Box::pin(into::run(from, &arguments.into, output)).await;
+    }
+    if let Some(place) = arguments.place() {
+        let cluster = open_cluster(vault, &arguments.cluster).await?;
+        let found = resolve(&cluster, arguments.point.timeline.as_deref(), &wanted).await?;
+        let prefix = arguments.prefix.as_deref().unwrap_or_default();
+        return Box::pin(keys_out::run(
+            &found,
+            prefix,
+            &place,
+            arguments.dry_run,
+            output,
+        ))
+        .await;
+    }
+    let destination = arguments.destination()?;
     if destination.is_none() && !arguments.dry_run {
         return Err(RestoreError::new(
             Kind::Invalid,
-            "no target is named. Try: --data-dir DIR, --store-dir DIR, --snapshot-file FILE, or --dry-run to see the plan",
+            "no target is named. Try: --data-dir DIR, --store-dir DIR, --snapshot-file FILE, --into ENDPOINTS, --ndjson FILE, --files DIR, or --dry-run to see the plan",
         ));
     }
     if let Some(destination) = &destination {

@@ -133,8 +133,8 @@ impl Held {
                 return Err(RestoreError::new(
                     Kind::Failed,
                     format!(
-                        "what was asked for has more than {} MiB; {} was found last. Try: a longer --prefix, --keys-only, or \
-                         revkeep restore --ndjson FILE, which has no such bound",
+                        "what was asked for has more than {} MiB; {} was found last. Try: a longer --prefix, or --keys-only, or a \
+                         restore of the whole cluster",
                         MAX_HELD_BYTES >> 20,
                         printable(&version.key)
                     ),
