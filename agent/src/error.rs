@@ -56,6 +56,15 @@ pub enum AgentError {
     /// The source is not what the timeline in the vault was captured from.
     #[error("{0}")]
     Lineage(String),
+    /// One member's content is not that of its cluster, or it cannot be told whether it is.
+    #[error("{0}")]
+    Diverged(String),
+    /// The watch does not begin with what was captured last.
+    #[error("revision {0} of the source is not what was captured")]
+    Unlike(Revision),
+    /// What the vault holds is not what was known of it: it is opened again.
+    #[error("the vault is opened again")]
+    Reopen,
     /// A snapshot that must not be used.
     #[error("the snapshot of {endpoint} is not usable: {reason}")]
     Snapshot {
@@ -144,7 +153,7 @@ impl AgentError {
             Self::Config(_) => 3,
             Self::Checked { code } => *code,
             Self::Interrupted => 5,
-            Self::Lineage(_) => 16,
+            Self::Lineage(_) | Self::Diverged(_) => 16,
             Self::Vault(error) => error.kind().exit_code(),
             _ => 1,
         }

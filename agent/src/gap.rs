@@ -31,15 +31,26 @@ use crate::target::Target;
 
 /// The reason that stands in the vault.
 const REASON: &str = "compacted before it was captured";
+/// The same where what was captured is not what the source had.
+const WRONG: &str = "what was captured differs from the source";
 /// Gaps that wait for the store. Capture waits with the next one; it has no watch open then.
 const WAITING: usize = 16;
 /// The longest wait between two tries.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
 
+/// A lost range.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    first: Revision,
+    last: Revision,
+    /// Whether segments hold it, otherwise than the source had it.
+    wrong: bool,
+}
+
 /// Where lost ranges are told. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gaps {
-    ranges: mpsc::Sender<(Revision, Revision)>,
+    ranges: mpsc::Sender<Lost>,
     open: Arc<watch::Sender<usize>>,
     head: Arc<HeadKeeper>,
 }
@@ -47,7 +58,7 @@ pub struct Gaps {
 /// Records lost ranges.
 #[derive(Debug)]
 pub struct GapRecorder {
-    ranges: mpsc::Receiver<(Revision, Revision)>,
+    ranges: mpsc::Receiver<Lost>,
     open: Arc<watch::Sender<usize>>,
     target: Target,
     head: Arc<HeadKeeper>,
@@ -79,11 +90,20 @@ impl Gaps {
             return;
         }
         tracing::warn!(%first, %last, "revisions are lost: the source compacted them before they were captured");
+        self.tell(first, last, false).await;
+    }
+
+    /// What was captured of `[first, last]` is not what the source had: no segment of it is used from now on.
+    pub async fn wrong(&self, first: Revision, last: Revision) {
+        self.tell(first, last, true).await;
+    }
+
+    async fn tell(&self, first: Revision, last: Revision, wrong: bool) {
         // The recorder ends after everybody who could tell it of a gap; were it not so, the next start finds this one again.
         if let Ok(room) = self.ranges.reserve().await {
             self.head.monitor().gap_found();
             self.open.send_modify(|open| *open += 1);
-            room.send((first, last));
+            room.send(Lost { first, last, wrong });
         }
     }
 
@@ -98,8 +118,16 @@ impl GapRecorder {
     /// Runs until nobody is left who could tell of a gap.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new(RETRY_LIMIT);
-        while let Some((first, last)) = self.ranges.recv().await {
-            while let Err(error) = self.target.timeline.put_gap(first, last, REASON).await {
+        while let Some(Lost { first, last, wrong }) = self.ranges.recv().await {
+            let timeline = &self.target.timeline;
+            let put = async || {
+                if wrong {
+                    timeline.put_distrust(first, last, WRONG).await
+                } else {
+                    timeline.put_gap(first, last, REASON).await
+                }
+            };
+            while let Err(error) = put().await {
                 let wait = backoff.step();
                 tracing::warn!(%error, %first, %last, ?wait, "the gap was not recorded, trying again");
                 self.head.monitor().not_stored(Kind::Gap, &error);

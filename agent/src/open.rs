@@ -10,7 +10,8 @@ use revkeep_vault::{ErrorKind, VaultError};
 
 use crate::AgentError;
 use crate::backoff::Backoff;
-use crate::lineage::{connect_any, connect_first, not_behind, timeline_for};
+use crate::base::Taken;
+use crate::lineage::{Found, Known, connect_any, connect_first, find};
 use crate::remembered::Remembered;
 use crate::run::Route;
 use crate::source::Member;
@@ -31,6 +32,10 @@ pub(crate) struct Opened {
     pub(crate) base: (Revision, Revision),
     /// How far the vault reaches.
     pub(crate) cursor: Option<Revision>,
+    /// What the source is compared with.
+    pub(crate) known: Known,
+    /// A snapshot that was taken to tell what the source is.
+    pub(crate) taken: Option<Taken>,
     /// Whether the store was away, and all this is remembered.
     pub(crate) away: bool,
 }
@@ -48,17 +53,18 @@ impl Opened {
     }
 }
 
-/// Opens both ends.
-pub(crate) async fn open(route: &Route) -> Result<(Opened, Member), AgentError> {
+/// Opens both ends; snapshots that are needed to tell what the source is go into the directory.
+pub(crate) async fn open(route: &Route, state_dir: &Path) -> Result<(Opened, Member), AgentError> {
     let cluster = open_cluster(&route.vault, &route.cluster).await?;
-    let (member, identity) = connect_first(&route.connection).await?;
-    let target = timeline_for(cluster, &identity).await?;
-    let newest = target.timeline.newest().await?;
+    let finding = find(&cluster, &route.connection, state_dir);
+    let (found, member) = Box::pin(finding).await?;
+    let Found {
+        target,
+        newest,
+        known,
+        taken,
+    } = found;
     let cursor = newest.as_ref().map(|newest| newest.cursor);
-    if let Some(cursor) = cursor {
-        // Asked after the vault was read: another agent may have stored what was not there before.
-        not_behind(&target, cursor, member.current_revision().await?)?;
-    }
     let previous = newest.map(|newest| Arc::new(newest.base));
     let base = previous.as_ref().map_or_else(Default::default, |base| {
         (base.facts.revision, base.facts.compact_revision)
@@ -68,6 +74,8 @@ pub(crate) async fn open(route: &Route) -> Result<(Opened, Member), AgentError> 
         previous,
         base,
         cursor,
+        known,
+        taken,
         away: false,
     };
     Ok((opened, member))
@@ -87,7 +95,7 @@ pub(crate) async fn open_in_time(
         .map_or(Duration::MAX, |_| STORE_PATIENCE);
     let mut backoff = Backoff::new(OPEN_RETRY_LIMIT);
     loop {
-        let error = match tokio::time::timeout(patience, Box::pin(open(route))).await {
+        let error = match tokio::time::timeout(patience, Box::pin(open(route, state_dir))).await {
             Ok(Err(AgentError::Vault(error))) if error.kind() == ErrorKind::Retry => error,
             Ok(opened) => return Ok(opened?.0),
             Err(_) => VaultError::new(
@@ -110,7 +118,7 @@ pub(crate) async fn open_in_time(
     }
 }
 
-/// What is remembered, compared with the source.
+/// What is remembered. It is compared with the source before anything is captured.
 async fn known(
     route: &Route,
     remembered: &Remembered,
@@ -118,8 +126,8 @@ async fn known(
 ) -> Result<Opened, AgentError> {
     let durable = remembered.durable;
     let target = remembered.target().await?;
-    let (member, _) = connect_any(&route.connection, &target).await?;
-    not_behind(&target, durable, member.current_revision().await?)?;
+    let known = remembered.known(&target);
+    connect_any(&route.connection, &known).await?;
     tracing::warn!(
         %error,
         %durable,
@@ -130,6 +138,8 @@ async fn known(
         previous: None,
         base: (remembered.base, remembered.compact),
         cursor: Some(durable),
+        known,
+        taken: None,
         away: true,
     })
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revkeep_schemas::Revision;
+use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::manifest::TimelineRecord;
 use revkeep_schemas::names::{TimelineId, VaultId};
 use revkeep_vault::Vault;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::AgentError;
 use crate::head::HeadKeeper;
+use crate::lineage::{Known, Lineage, RaftMark, Trail};
 use crate::state_dir::create_private;
 use crate::target::{Target, WRITER, cluster_name};
 
@@ -42,13 +44,30 @@ pub(crate) struct Remembered {
     pub(crate) base: Revision,
     /// That base's compact revision.
     pub(crate) compact: Revision,
+    /// The digest of the rows of the last durable revision, where it was known.
+    #[serde(default)]
+    digest: Option<String>,
+    /// Where the source's Raft log was seen.
+    #[serde(default)]
+    raft_term: u64,
+    #[serde(default)]
+    raft_index: u64,
 }
 
 impl Remembered {
     /// What is to be remembered; `None` before there is a base.
-    pub(crate) fn of(vault_url: &str, target: &Target, head: &HeadKeeper) -> Option<Self> {
+    pub(crate) fn of(
+        vault_url: &str,
+        target: &Target,
+        head: &HeadKeeper,
+        lineage: &Lineage,
+    ) -> Option<Self> {
         let (base, compact, durable) = head.basis();
+        let (digest, raft) = lineage.moment(durable?);
         Some(Self {
+            digest: digest.map(|digest| digest.to_string()),
+            raft_term: raft.term,
+            raft_index: raft.index,
             vault_url: vault_url.to_owned(),
             vault_id: target.cluster.vault().id().to_string(),
             cluster: target.cluster.name().to_string(),
@@ -66,6 +85,26 @@ impl Remembered {
         let bytes = fs::read(state_dir.join(FILE)).ok()?;
         let read: Self = serde_json::from_slice(&bytes).ok()?;
         (read.vault_url == vault_url && read.cluster == cluster).then_some(read)
+    }
+
+    /// The evidence that the source is compared with.
+    pub(crate) fn known(&self, target: &Target) -> Known {
+        let digest = self.digest.as_deref();
+        let digest = digest.and_then(|digest| u128::from_str_radix(digest, 16).ok());
+        let mut trail = Trail::after(digest.map_or(self.durable, |_| self.durable.previous()));
+        if let Some(digest) = digest {
+            trail.push(self.durable, RowDigest(digest));
+        }
+        Known {
+            cluster_id: target.timeline.record().source.cluster_id,
+            raft: RaftMark {
+                term: self.raft_term,
+                index: self.raft_index,
+                revision: self.durable,
+            },
+            trail,
+            ..Known::default()
+        }
     }
 
     /// The target, without asking the store.
@@ -94,12 +133,12 @@ impl Remembered {
 /// Keeps the file up to date until `done`. A disk that fails costs only the start without the store.
 pub(crate) async fn remember(
     (state_dir, vault_url, target): (PathBuf, String, Target),
-    head: Arc<HeadKeeper>,
+    (head, lineage): (Arc<HeadKeeper>, Arc<Lineage>),
     done: CancellationToken,
 ) {
     let mut written = None;
     loop {
-        let now = Remembered::of(&vault_url, &target, &head);
+        let now = Remembered::of(&vault_url, &target, &head, &lineage);
         if let Some(now) = now.filter(|now| Some(now) != written.as_ref()) {
             let (folder, file) = (state_dir.clone(), now.clone());
             let writing = tokio::task::spawn_blocking(move || file.write(&folder)).await;
@@ -137,9 +176,16 @@ mod tests {
         let timeline = cluster.create_timeline(source, None).await.unwrap();
         let target = Target { cluster, timeline };
         let head = HeadKeeper::new(Revision(3), Revision(2), None);
-        assert_eq!(Remembered::of(&vault, &target, &head), None);
+        let mut known = Known::default();
+        known.trail.push(Revision(9), RowDigest(77));
+        known.raft.index = 15;
+        let lineage = Lineage::new(known);
+        assert_eq!(Remembered::of(&vault, &target, &head, &lineage), None);
         let head = HeadKeeper::new(Revision(3), Revision(2), Some(Revision(9)));
-        let remembered = Remembered::of(&vault, &target, &head).unwrap();
+        let remembered = Remembered::of(&vault, &target, &head, &lineage).unwrap();
+        let known = remembered.known(&target);
+        assert_eq!(known.trail.digest_of(Revision(9)), Some(RowDigest(77)));
+        assert_eq!((known.cluster_id, known.raft.index), (77, 15));
         remembered.write(folder.path()).unwrap();
 
         let read = |url: &str, cluster| Remembered::read(folder.path(), url, cluster);

@@ -5,31 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revkeep_schemas::manifest::BaseManifest;
-use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::AgentError;
-use crate::base::{Driver, take, write};
-use crate::capture::batch::{Batcher, Limits};
-use crate::capture::{Capture, Wires};
+use crate::backoff::Backoff;
+use crate::base::{take, write};
+use crate::capture::batch::Limits;
 use crate::config::Dial;
-use crate::gap::gaps;
-use crate::head::HeadKeeper;
-use crate::lease::Leases;
+use crate::lineage::judge;
 use crate::maintenance::{Keeper, Permit, Upkeep};
-use crate::open::{Opened, open, open_in_time};
-use crate::remembered::remember;
+use crate::open::{open, open_in_time};
 use crate::schedule::Schedule;
-use crate::ship::{Facts, Shipper, Shipping, bounded};
-use crate::source::Connection;
+use crate::session::{Session, Stragglers};
+use crate::source::{Connection, Prefer};
 use crate::spool::{Place, Spool};
 use crate::state_dir::StateDir;
-use crate::status::{self, HealthLimits, LastBase, Live, Phase, StatusAddress, StatusHandle};
+use crate::status::{self, HealthLimits, Phase, StatusAddress, StatusHandle};
+use crate::turn::UploadPolicy;
 
-/// How long the last head may take.
-const HEAD_PATIENCE: Duration = Duration::from_secs(2);
+/// The longest wait before the vault is opened again.
+const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Where from and where to.
 #[derive(Clone, Debug)]
@@ -67,6 +63,10 @@ pub struct RunOptions {
     pub permit: Permit,
     /// Where the status is served.
     pub listen: StatusAddress,
+    /// Who uploads where there are several agents.
+    pub upload: UploadPolicy,
+    /// Which member sends snapshots.
+    pub prefer: Prefer,
 }
 
 impl Route {
@@ -116,17 +116,17 @@ pub async fn run(
     let keeping = AbortOnDropHandle::new(tokio::spawn(keeper.run(stop.clone())));
     let capturing = async {
         let state_dir = StateDir::open(route.state_dir.as_deref())?;
-        let opening = async {
-            let opened = open_in_time(&route, state_dir.path(), status.monitor()).await?;
-            let place = Place::of(&opened.target);
-            let spool = Spool::open(state_dir.path(), place, options.spool_limit.clone()).await?;
-            Ok::<_, AgentError>((opened, Arc::new(spool)))
-        };
-        let (opened, spool) = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            opened = Box::pin(opening) => opened?,
-        };
-        capture(route, options, &status, opened, (&state_dir, spool), stop).await
+        let mut stragglers = Stragglers::default();
+        let sessions = sessions(
+            &route,
+            &options,
+            &status,
+            (&state_dir, &mut stragglers),
+            &stop,
+        );
+        let ended = Box::pin(sessions).await;
+        stragglers.finish(options.grace.get()).await;
+        ended
     };
     let captured = Box::pin(capturing).await;
     drop(keeping);
@@ -134,159 +134,95 @@ pub async fn run(
     captured
 }
 
-async fn capture(
-    route: Route,
-    options: RunOptions,
+/// One timeline after another: whenever the source turns out to be another history, its own is found or opened, and
+/// captured from then on.
+async fn sessions(
+    route: &Route,
+    options: &RunOptions,
     status: &StatusHandle,
-    opened: Opened,
-    (state_dir, spool): (&StateDir, Arc<Spool>),
-    stop: CancellationToken,
+    (state_dir, stragglers): (&StateDir, &mut Stragglers),
+    stop: &CancellationToken,
 ) -> Result<(), AgentError> {
     let monitor = status.monitor();
-    let resume = opened.cursor.map(|durable| spool.reach(durable));
-    opened.tell(resume);
-    let Opened {
-        target,
-        previous,
-        base: (base, compact),
-        cursor,
-        away,
-    } = opened;
-    let directory = state_dir.path().to_path_buf();
-    if !away {
-        monitor.opened(previous.as_ref().map(|base| LastBase::from(&base.facts)));
-    }
-    let head = HeadKeeper::new(base, compact, cursor).telling(Arc::clone(monitor));
-    let head = Arc::new(head);
-    let leases = Arc::new(Leases::default());
-    if let Some(base) = &previous {
-        leases.learn(&base.facts.buckets);
-    }
-    let member = watch::Sender::new(None);
-    let (queue, batches) = bounded(options.queue_bytes);
-    let (jobs, incoming) = mpsc::channel(4);
-    let (shipped, based) = (queue.clone(), jobs.clone());
-    let (gaps, recorder) = gaps(target.clone(), Arc::clone(&head));
-    // What serves the others ends after them.
-    let done = CancellationToken::new();
-    let heading = tokio::spawn(head.writer(target.clone()).run(done.clone()));
-    let places = (directory.clone(), route.vault.clone(), target.clone());
-    let remembering = tokio::spawn(remember(places, Arc::clone(&head), done.clone()));
-    let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
-    let recording = tokio::spawn(recorder.run());
-    let shipping = Shipper {
-        target: target.clone(),
-        spool: Arc::clone(&spool),
-        facts: Facts::new(member.subscribe(), Arc::clone(&leases), compact),
-        head: Arc::clone(&head),
-        deadline: options.upload_deadline,
-    }
-    .start(batches);
-    let driver = Driver {
-        connection: route.connection.clone(),
-        target: target.clone(),
-        spool: directory.clone(),
-        schedule: options.schedule,
-        head: Arc::clone(&head),
-        gaps: gaps.clone(),
-        leases: Arc::clone(&leases),
-        previous,
-    };
-    let basing = tokio::spawn(driver.run(incoming, stop.clone()));
-    let tasks = tasks(&shipping, [&basing, &recording, &leasing, &heading]);
-    let seen = member.subscribe();
-    status.attach(Live::new(&target, (&head, &spool), seen, &jobs, tasks));
-    let wires = Wires {
-        connection: route.connection,
-        target,
-        spool: directory,
-        queue,
-        holes: spool.holes(),
-        jobs,
-        gaps,
-        leases,
-        head,
-        member,
-        catch_up_limit: options.catch_up_limit,
-    };
-    let mut capture = Capture::new(wires, Batcher::new(options.limits), resume);
-    let captured = tokio::select! {
-        captured = Box::pin(capture.run(&stop)) => captured,
-        // Without them nothing that is captured gets anywhere. What they died of is told first, below.
-        () = shipped.closed() => Err(ended_early("shipping")),
-        () = based.closed() => Err(ended_early("base")),
-    };
-    drop((shipped, based));
-    stop.cancel();
-    monitor.enter(Phase::Stopping, None);
-    let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
-    let finishing = async {
-        Box::pin(capture.finish()).await;
-        shipping.finished().await?;
-        basing.await.map_err(died("base"))?;
-        recording.await.map_err(died("gap"))
-    };
-    let finished = tokio::time::timeout(options.grace.get(), finishing).await;
-    done.cancel();
-    leasing.await.map_err(died("lease"))?;
-    remembering.await.map_err(died("remembering"))?;
-    // The head is a hint: where the store is away it is not waited for.
-    if let Ok(ended) = tokio::time::timeout(HEAD_PATIENCE, heading).await {
-        ended.map_err(died("head"))?;
-    }
-    let in_time = finished.is_ok();
-    if let Ok(outcome) = finished {
-        outcome?;
-    }
-    captured?;
-    conclude(&spool, state_dir, in_time)
-}
-
-/// What became of all that was captured.
-fn conclude(spool: &Spool, state_dir: &StateDir, in_time: bool) -> Result<(), AgentError> {
-    let hole = *spool.holes().borrow();
-    if let Some(hole) = hole {
-        return Err(AgentError::Internal(format!(
-            "the spool was full: what came after revision {} was not kept; the next start captures it again, as far as \
-             the source still has it",
-            hole.kept
-        )));
-    }
-    if in_time {
-        tracing::info!("everything captured is durable");
-        return Ok(());
-    }
-    match spool.left() {
-        Some((segments, bytes)) if state_dir.stays() => {
-            tracing::warn!(
-                segments,
-                bytes,
-                "not everything reached the vault within the grace time; the rest is in the spool for the next start"
-            );
-            Ok(())
+    let mut backoff = Backoff::new(REOPEN_LIMIT);
+    let mut first = true;
+    loop {
+        let opening = async {
+            let opened = open_in_time(route, state_dir.path(), monitor).await?;
+            let place = Place::of(&opened.target);
+            let spool = Spool::open(state_dir.path(), place, options.spool_limit.clone()).await?;
+            Ok::<_, AgentError>((opened, Arc::new(spool)))
+        };
+        let opened = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            opened = Box::pin(opening) => opened,
+        };
+        let error = match opened {
+            Ok((opened, spool)) => {
+                first = false;
+                let session = Session {
+                    route,
+                    options,
+                    status,
+                    state_dir,
+                };
+                let captured = session.capture(opened, spool, stragglers, stop);
+                match Box::pin(captured).await {
+                    Err(error @ (AgentError::Lineage(_) | AgentError::Reopen))
+                        if !stop.is_cancelled() =>
+                    {
+                        error
+                    }
+                    ended => return ended,
+                }
+            }
+            // Where nothing was captured yet, a wrong setting is told by ending; what only waiting mends is waited for.
+            Err(error)
+                if first && !matches!(error, AgentError::Diverged(_) | AgentError::Lineage(_)) =>
+            {
+                return Err(error);
+            }
+            Err(error @ AgentError::Config(_)) => return Err(error),
+            Err(error) => error,
+        };
+        let wait = backoff.step();
+        monitor.diverged(match &error {
+            AgentError::Diverged(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        match &error {
+            AgentError::Lineage(reason) => {
+                tracing::warn!(
+                    reason,
+                    "the source is not what was captured: its history is looked for in the vault"
+                );
+            }
+            AgentError::Reopen => tracing::info!("the vault is opened again"),
+            error => {
+                tracing::warn!(%error, ?wait, "the source was not found in the vault, trying again");
+                monitor.enter(Phase::Disconnected, Some(error));
+            }
         }
-        _ => Err(AgentError::Internal(
-            "not everything reached the vault within the grace time; the next start captures it again"
-                .to_owned(),
-        )),
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
     }
-}
-
-/// What must run for as long as capture does, by name.
-fn tasks(shipping: &Shipping, others: [&JoinHandle<()>; 4]) -> Vec<(&'static str, AbortHandle)> {
-    let others = others.map(JoinHandle::abort_handle);
-    let others = ["base", "gap", "lease", "head"].into_iter().zip(others);
-    shipping.tasks().into_iter().chain(others).collect()
-}
-
-fn ended_early(task: &str) -> AgentError {
-    AgentError::Internal(format!("the {task} task has ended before it was asked to"))
 }
 
 /// Takes one base, and gives what was stored.
-pub async fn snapshot(route: &Route) -> Result<BaseManifest, AgentError> {
+pub async fn snapshot(route: &Route, prefer: Prefer) -> Result<BaseManifest, AgentError> {
     let state_dir = StateDir::open(route.state_dir.as_deref())?;
-    let (opened, member) = Box::pin(open(route)).await?;
-    let taken = take(&member, state_dir.path()).await?;
+    let (opened, member) = Box::pin(open(route, state_dir.path())).await?;
+    let connection = &route.connection;
+    let taken = if let Some(taken) = opened.taken {
+        taken
+    } else {
+        let preferred = prefer.member(connection, &member).await;
+        let taken = take(preferred.as_ref().unwrap_or(&member), state_dir.path()).await?;
+        let timeline = Some(&opened.target.timeline);
+        judge(&taken, &opened.known, timeline, (connection, &member)).await?;
+        taken
+    };
     write(&opened.target, &taken, opened.previous.as_deref()).await
 }

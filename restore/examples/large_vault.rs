@@ -87,6 +87,7 @@ async fn main() -> Result<()> {
         member_ids: vec![1],
         etcd_version: etcd_version.clone(),
         first_seen_unix_ms: 0,
+        witness: None,
     };
     let cluster = vault.cluster(&ClusterName::new("large")?);
     let timeline = cluster.create_timeline(source, None).await?;

@@ -129,6 +129,7 @@ fn vault(place: &Path) {
             heartbeat_unix_ms: 1,
             source_revision: Revision(36),
             compact_revision: Revision(12),
+            ..Head::default()
         };
         cluster.put_head(&head).await.unwrap();
     });

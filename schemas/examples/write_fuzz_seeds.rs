@@ -21,7 +21,7 @@ use revkeep_schemas::{
     envelope::{Kind, seal},
     manifest::{
         BaseFacts, BaseManifest, Checkpoint, ChunkHash, ChunkRef, GapRecord, SmallBucket,
-        SourceIdentity, TimelineRecord, encode_chunk,
+        SourceIdentity, TimelineRecord, Witness, encode_chunk,
     },
     names::{ClusterName, TimelineId, Uid, VaultId},
     segment::{SegmentOrigin, SegmentWriter},
@@ -153,20 +153,13 @@ fn main() {
     };
     assert_eq!(BaseManifest::decode(&base.encode()).unwrap(), base);
     put("manifest", "base", &base.encode());
-    let timeline = TimelineRecord {
-        source: SourceIdentity {
-            cluster_id: 1,
-            member_ids: vec![2, 3],
-            etcd_version: "3.5.1".to_owned(),
-            first_seen_unix_ms: 1_700_000_000_000,
-        },
-        parent: Some((TimelineId(1), Revision(5))),
-    };
+    let timeline = timeline(digest);
     put("manifest", "timeline", &timeline.encode());
     let gap = GapRecord {
         first: Revision(3),
         last: Revision(7),
         reason: "compacted before it was captured".to_owned(),
+        distrusted: true,
     };
     put("manifest", "gap", &gap.encode());
     put("manifest", "chunk-name", hash.to_string().as_bytes());
@@ -174,4 +167,23 @@ fn main() {
     put("envelope", "gap", &sealed);
     let identity = identity(Kind::Base, "0000000000000001");
     put("envelope", "base", &seal(&identity, "seed", &base.encode()));
+}
+
+fn timeline(digest: RowDigest) -> TimelineRecord {
+    TimelineRecord {
+        source: SourceIdentity {
+            cluster_id: 1,
+            member_ids: vec![2, 3],
+            etcd_version: "3.5.1".to_owned(),
+            first_seen_unix_ms: 1_700_000_000_000,
+            witness: Some(Witness {
+                revision: Revision(9),
+                digest,
+                raft_term: 2,
+                raft_index: 14,
+            }),
+        },
+        parent: Some((TimelineId(1), Revision(5))),
+        fork_at_most: true,
+    }
 }

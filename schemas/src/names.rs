@@ -100,7 +100,17 @@ impl fmt::Display for PinName {
 
 /// The number of a timeline within its cluster, from 1; written `0001`, `0002`, …
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[serde(transparent)]
 pub struct TimelineId(pub u32);

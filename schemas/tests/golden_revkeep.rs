@@ -169,6 +169,7 @@ const GAP: &str = "0000000000000abc";
 
 fn gap() -> GapRecord {
     GapRecord {
+        distrusted: false,
         first: Revision(5),
         last: Revision(9),
         reason: "compacted".into(),

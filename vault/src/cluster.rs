@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use object_store::UpdateVersion;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope;
 use revkeep_schemas::manifest::{Head, SourceIdentity, TimelineRecord};
@@ -14,6 +15,10 @@ use crate::objects::Created;
 use crate::timeline::Timeline;
 use crate::vault::Vault;
 use crate::writing::SeenMarks;
+
+/// Which head was read or written, for [`Cluster::replace_head`].
+#[derive(Clone, Debug)]
+pub struct HeadVersion(UpdateVersion);
 
 /// One cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -135,8 +140,28 @@ impl Cluster {
         source: SourceIdentity,
         parent: Option<(TimelineId, Revision)>,
     ) -> Result<Timeline, VaultError> {
-        let mut id = parent.map_or(TimelineId::FIRST, |(parent, _)| parent.next());
-        let record = TimelineRecord { source, parent };
+        let record = TimelineRecord {
+            source,
+            parent,
+            fork_at_most: false,
+        };
+        self.open_timeline(record, parent.map(|(parent, _)| parent))
+            .await
+    }
+
+    /// [`Cluster::create_timeline`] for a caller that has examined all timelines up to `examined`, whichever of them is the
+    /// parent: the number is the one after that. What stands there already and was witnessed with other content at the same
+    /// revision is passed over as well.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn open_timeline(
+        &self,
+        record: TimelineRecord,
+        examined: Option<TimelineId>,
+    ) -> Result<Timeline, VaultError> {
+        let parent = record.parent;
+        let mut id = examined.map_or(TimelineId::FIRST, TimelineId::next);
         loop {
             let name = self.timeline_name(id);
             let object = envelope::seal(
@@ -165,7 +190,13 @@ impl Cluster {
             })?;
             let same_source = there.record.source.cluster_id == record.source.cluster_id;
             let same_parent = there.record.parent.map(|(id, _)| id) == parent.map(|(id, _)| id);
-            if same_source && same_parent {
+            let same_content = match (there.record.source.witness, record.source.witness) {
+                (Some(theirs), Some(ours)) => {
+                    theirs.revision != ours.revision || theirs.digest == ours.digest
+                }
+                _ => true,
+            };
+            if same_source && same_parent && same_content {
                 return Ok(there);
             }
             id = id.next();
@@ -194,6 +225,40 @@ impl Cluster {
             .and_then(|body| Head::decode(&body))
             .map(Some)
             .map_err(VaultError::format(name))
+    }
+
+    /// The head, with what [`Cluster::replace_head`] needs to write over just this one.
+    ///
+    /// # Errors
+    /// As [`Cluster::head`].
+    pub async fn head_version(&self) -> Result<Option<(Head, HeadVersion)>, VaultError> {
+        let name = layout::head_path(&self.name);
+        let Some((object, version)) = self.vault.objects.find_version(&name).await? else {
+            return Ok(None);
+        };
+        let asked = layout::head_identity(self.vault.id, &self.name);
+        envelope::open(&object, &asked)
+            .and_then(|body| Head::decode(&body))
+            .map(|head| Some((head, HeadVersion(version))))
+            .map_err(VaultError::format(name))
+    }
+
+    /// Writes the head over the one that the caller has seen, `None` where there was none; gives the new version, and `None`
+    /// when somebody else has written meanwhile. A store without conditions takes it in any case.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn replace_head(
+        &self,
+        head: &Head,
+        seen: Option<HeadVersion>,
+    ) -> Result<Option<HeadVersion>, VaultError> {
+        let identity = layout::head_identity(self.vault.id, &self.name);
+        let object = envelope::seal(&identity, &self.vault.writer, &head.encode());
+        let seen = seen.map(|HeadVersion(version)| version);
+        let name = layout::head_path(&self.name);
+        let put = self.vault.objects.replace_version(&name, object, seen);
+        Ok(put.await?.map(HeadVersion))
     }
 
     /// Writes the head.

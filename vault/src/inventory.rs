@@ -82,6 +82,8 @@ pub struct Newest {
     pub base: BaseManifest,
     /// The highest revision that is reachable from it without a hole.
     pub cursor: Revision,
+    /// The segments on the way from the base to the cursor, by first and last revision.
+    pub segments: Vec<SegmentEntry>,
 }
 
 /// The names of a timeline, before any object was read.
@@ -108,6 +110,31 @@ fn base_revision(name: &ObjectName) -> Option<Revision> {
     match name.kind {
         NameKind::Base { revision, .. } => Some(revision),
         _ => None,
+    }
+}
+
+impl Inventory {
+    /// Takes the segments out that hold what is recorded not to be what the source had.
+    fn set_distrusted_aside(&mut self) {
+        for gap in self.gaps.iter().map(|gap| &gap.record) {
+            if !gap.distrusted {
+                continue;
+            }
+            let damaged = &mut self.damaged;
+            self.segments.retain(|segment| {
+                let holds = segment.first <= gap.last && segment.last >= gap.first;
+                if holds {
+                    damaged.push(Damage {
+                        name: segment.name.clone(),
+                        reason: format!(
+                            "{}: what it holds of revisions {} to {} is not used: {}",
+                            segment.name, gap.first, gap.last, gap.reason
+                        ),
+                    });
+                }
+                !holds
+            });
+        }
     }
 }
 
@@ -207,7 +234,37 @@ impl Timeline {
                 inventory.gaps.push(GapEntry { name, record });
             }
         }
+        inventory.set_distrusted_aside();
         Ok(inventory)
+    }
+
+    /// The segments, by first and last revision.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn segments(&self) -> Result<Vec<SegmentEntry>, VaultError> {
+        Ok(self.listing().await?.segments)
+    }
+
+    /// The oldest base above a revision whose manifest is sound.
+    ///
+    /// # Errors
+    /// As [`Timeline::newest`].
+    pub async fn oldest_above(
+        &self,
+        revision: Revision,
+    ) -> Result<Option<BaseManifest>, VaultError> {
+        for name in &self.listing().await?.bases {
+            if !matches!(name.kind, NameKind::Base { revision: at, .. } if at > revision) {
+                continue;
+            }
+            match self.base(name).await {
+                Ok(base) => return Ok(Some(base)),
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     /// The highest revision that is reachable without a hole from the newest base whose manifest is sound; `None`
@@ -235,8 +292,15 @@ impl Timeline {
                 }
                 Err(error) => return Err(error),
             };
-            let cursor = reach(&names.segments, base.facts.revision);
-            return Ok(Some(Newest { base, cursor }));
+            let from = base.facts.revision;
+            let cursor = reach(&names.segments, from);
+            let mut segments = names.segments;
+            segments.retain(|segment| segment.last > from && segment.first <= cursor);
+            return Ok(Some(Newest {
+                base,
+                cursor,
+                segments,
+            }));
         }
         Ok(None)
     }

@@ -29,7 +29,7 @@ mod vault;
 mod writing;
 
 pub use cache::IndexCache;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, HeadVersion};
 pub use coverage::{Coverage, Missing};
 pub use error::{ErrorKind, VaultError};
 pub use inventory::{BaseEntry, Damage, GapEntry, Inventory, Listing, Newest, SegmentEntry};
@@ -43,7 +43,7 @@ pub use vault::Vault;
 
 pub use revkeep_schemas::manifest::{
     BaseFacts, BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, PinRecord, SmallBucket,
-    SourceIdentity, TimelineRecord,
+    SourceIdentity, TimelineRecord, Witness,
 };
 pub use revkeep_schemas::names::{ClusterName, PinName, TimelineId, Uid, VaultId};
 pub use revkeep_schemas::segment::{

@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    UpdateVersion,
 };
 
 use crate::error::{ErrorKind, VaultError};
@@ -186,6 +187,63 @@ impl Objects {
         let put = self.store.put(&self.path(name), bytes.into()).await;
         put.map(|_| ())
             .map_err(VaultError::store(format_args!("put {name}")))
+    }
+
+    /// Puts an object over the version that the caller has seen; `None` for one that was not there. Where the store knows no
+    /// such condition it is put over whatever is there. Gives the new version; `None` when another one stands there.
+    pub(crate) async fn replace_version(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        seen: Option<UpdateVersion>,
+    ) -> Result<Option<UpdateVersion>, VaultError> {
+        self.prove().await?;
+        let path = self.path(name);
+        let version = |put: object_store::PutResult| UpdateVersion {
+            e_tag: put.e_tag,
+            version: put.version,
+        };
+        let mode = match seen {
+            None => PutMode::Create,
+            // A store that gives no version cannot compare it.
+            Some(seen) if seen.e_tag.is_none() && seen.version.is_none() => PutMode::Overwrite,
+            Some(seen) => PutMode::Update(seen),
+        };
+        let put = self
+            .store
+            .put_opts(&path, bytes.clone().into(), mode.into())
+            .await;
+        match put {
+            Ok(put) => Ok(Some(version(put))),
+            Err(
+                StoreError::AlreadyExists { .. }
+                | StoreError::Precondition { .. }
+                | StoreError::NotFound { .. },
+            ) => Ok(None),
+            Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
+                let put = self.store.put(&path, bytes.into()).await;
+                put.map(|put| Some(version(put)))
+                    .map_err(VaultError::store(format_args!("put {name}")))
+            }
+            Err(error) => Err(VaultError::store(format_args!("put {name}"))(error)),
+        }
+    }
+
+    /// The object and its version, or `None` if there is none.
+    pub(crate) async fn find_version(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Bytes, UpdateVersion)>, VaultError> {
+        let error = || VaultError::store(format!("get {name}"));
+        let got = match self.store.get(&self.path(name)).await {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            got => got.map_err(error())?,
+        };
+        let version = UpdateVersion {
+            e_tag: got.meta.e_tag.clone(),
+            version: got.meta.version.clone(),
+        };
+        Ok(Some((got.bytes().await.map_err(error())?, version)))
     }
 
     /// The whole object.

@@ -115,6 +115,30 @@ impl Timeline {
         last: Revision,
         reason: &str,
     ) -> Result<Stored, VaultError> {
+        self.record_gap(first, last, reason, false).await
+    }
+
+    /// Records that what segments hold of `[first, last]` is not what the source had: from then on no segment that holds any
+    /// of it counts.
+    ///
+    /// # Errors
+    /// As [`Timeline::put_gap`].
+    pub async fn put_distrust(
+        &self,
+        first: Revision,
+        last: Revision,
+        reason: &str,
+    ) -> Result<Stored, VaultError> {
+        self.record_gap(first, last, reason, true).await
+    }
+
+    async fn record_gap(
+        &self,
+        first: Revision,
+        last: Revision,
+        reason: &str,
+        distrusted: bool,
+    ) -> Result<Stored, VaultError> {
         if first < Revision::INITIAL || last < first {
             return Err(VaultError::new(
                 ErrorKind::Internal,
@@ -125,6 +149,7 @@ impl Timeline {
             first,
             last,
             reason: reason.to_owned(),
+            distrusted,
         };
         let name = self.name(NameKind::Gap {
             first,

@@ -19,10 +19,11 @@ use crate::config::Dial;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
-use crate::lineage::connect_any;
+use crate::lineage::{Lineage, connect_any, judge};
 use crate::schedule::Schedule;
-use crate::source::Connection;
+use crate::source::{Connection, Prefer};
 use crate::target::Target;
+use crate::turn::Turns;
 
 /// The longest wait between two tries while the store takes segments.
 const SOON: Duration = Duration::from_secs(5);
@@ -71,6 +72,12 @@ pub struct Driver {
     pub gaps: Gaps,
     /// Told of every base's leases.
     pub leases: Arc<Leases>,
+    /// What the source is compared with.
+    pub lineage: Arc<Lineage>,
+    /// Which member sends snapshots.
+    pub prefer: Prefer,
+    /// Whether this agent takes bases on the schedule, or another one does.
+    pub turns: Arc<Turns>,
     /// The newest base that is known, whose chunks need not go up again.
     pub previous: Option<Arc<BaseManifest>>,
 }
@@ -86,11 +93,17 @@ impl Driver {
                     Some(job) => job,
                     None => return,
                 },
-                () = due(&self.schedule), if !stop.is_cancelled() => Job {
-                    taken: None,
-                    heals: None,
-                    reply: None,
-                },
+                () = due(&self.schedule), if !stop.is_cancelled() => {
+                    if !self.turns.uploads() {
+                        tracing::debug!("a base is due, and another agent takes it");
+                        continue;
+                    }
+                    Job {
+                        taken: None,
+                        heals: None,
+                        reply: None,
+                    }
+                }
             };
             if job.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
                 continue;
@@ -131,14 +144,32 @@ impl Driver {
         }
     }
 
+    /// A snapshot of a member that continues what was captured.
+    async fn snapshot(&mut self) -> Result<Taken, AgentError> {
+        let connection = &self.connection;
+        let member = connect_any(connection, &self.lineage.known()).await?;
+        let preferred = self.prefer.member(connection, &member).await;
+        let member = preferred.unwrap_or(member);
+        let taken = take(&member, &self.spool).await?;
+        self.head.monitor().snapshot(&taken);
+        let timeline = Some(&self.target.timeline);
+        let known = self.lineage.known();
+        let judged = judge(&taken, &known, timeline, (connection, &member)).await;
+        if judged.is_err() {
+            // Not the same one again.
+            self.connection.endpoints.rotate_left(1);
+        }
+        if let Some(wrong) = judged?.wrong {
+            self.gaps.wrong(wrong.after.next(), wrong.to).await;
+        }
+        Ok(taken)
+    }
+
     async fn attempt(&mut self, job: &mut Job) -> Result<(), AgentError> {
         let taken = if let Some(taken) = job.taken.take() {
             taken
         } else {
-            let (member, _) = connect_any(&self.connection, &self.target).await?;
-            let taken = take(&member, &self.spool).await?;
-            self.head.monitor().snapshot(&taken);
-            taken
+            Box::pin(self.snapshot()).await?
         };
         // A snapshot that had to be taken again may reach less far back; see `gap`.
         if let Some(first) = job.heals {

@@ -12,20 +12,22 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Batcher};
-use super::joiner::{Change, Joiner, Transaction};
+use super::following::Following;
+use super::joiner::Transaction;
 use crate::AgentError;
 use crate::backoff::Backoff;
-use crate::base::{Job, Position, take};
+use crate::base::{Job, Taken};
 use crate::config::Dial;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
-use crate::lineage::{not_behind, same_cluster};
+use crate::lineage::Lineage;
 use crate::ship::{Full, QueueSender};
-use crate::source::{Connection, Member, Message, Watch};
+use crate::source::{Connection, Member, Message, Prefer};
 use crate::spool::Hole;
 use crate::status::Phase;
 use crate::target::Target;
+use crate::turn::Turns;
 
 /// The longest wait between two connects.
 const RETRY_LIMIT: Duration = Duration::from_secs(15);
@@ -64,6 +66,12 @@ pub struct Wires {
     pub leases: Arc<Leases>,
     /// Told where the source stands.
     pub head: Arc<HeadKeeper>,
+    /// What the source is compared with.
+    pub lineage: Arc<Lineage>,
+    /// Which member sends snapshots.
+    pub prefer: Prefer,
+    /// Whether this agent uploads, or another one does.
+    pub turns: Arc<Turns>,
     /// Where others find the member that is watched.
     pub member: watch::Sender<Option<Member>>,
     /// Further behind than so many revisions a snapshot is cheaper for the source than a watch: it reads its whole backlog
@@ -74,89 +82,69 @@ pub struct Wires {
 /// The capture task.
 #[derive(Debug)]
 pub struct Capture {
-    wires: Wires,
+    pub(super) wires: Wires,
     /// Gathers what is not sealed yet.
-    batcher: Batcher,
+    pub(super) batcher: Batcher,
     /// The last revision that was captured; `None` before the first base.
-    last: Option<Revision>,
-    state: State,
+    pub(super) last: Option<Revision>,
+    pub(super) state: State,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// The endpoint to try next.
     endpoint: usize,
     /// The source lost what comes next: only a base helps.
-    needs_base: bool,
+    pub(super) needs_base: bool,
     /// Up to where what follows the last revision was told to be lost already.
-    lost: Option<Revision>,
+    pub(super) lost: Option<Revision>,
     /// The last good revision when the watch faltered for the first time.
-    faltered_at: Option<Revision>,
+    pub(super) faltered_at: Option<Revision>,
     /// A batch that found no room.
     stuck: Option<Batch>,
     /// The number of the last hole for which a base was taken.
-    healed: u64,
-}
-
-/// An open watch.
-struct Following {
-    member: Member,
-    watch: Watch,
-    joiner: Joiner,
-    /// Events up to here come out of the source's history, and not as they happen; so do later ones where it lags.
-    history: Revision,
-    /// Whether the first events were looked at.
-    begun: bool,
-}
-
-impl Following {
-    /// Makes sure that events out of the source's history are all that there were.
-    ///
-    /// A watch is refused from below the compact revision C, but not from C itself, of which the compaction has removed
-    /// rows: deletions before etcd 3.5.16 and 3.4.34, and whatever the same revision changed again (etcd,
-    /// `server/storage/mvcc/watchable_store.go` and `key_index.go`). An event after one that is missing would get a wrong
-    /// `sub`. A base has C as it is, and nothing is lost.
-    async fn is_whole(&mut self, changes: &[Change], at: Revision) -> Result<(), AgentError> {
-        let (Some(first), Some(newest)) = (changes.first(), changes.last()) else {
-            return Ok(());
-        };
-        if self.begun && first.main > self.history && newest.main >= at {
-            return Ok(());
-        }
-        self.begun = true;
-        let last = self.joiner.last();
-        match self.member.compacted_above(last).await? {
-            // Compacted further, the watch would have been refused: that came later than these events.
-            Some((_, compact)) if compact == last.next() => Err(AgentError::Compacted {
-                wanted: last.next(),
-                compact_revision: compact,
-            }),
-            _ => Ok(()),
-        }
-    }
+    pub(super) healed: u64,
+    /// A snapshot that was taken before capture began.
+    pub(super) ready: Option<Taken>,
 }
 
 impl Capture {
-    /// A capture that continues after `last`.
+    /// A capture that continues after `last`, or after the snapshot `ready`.
     #[must_use]
-    pub fn new(wires: Wires, batcher: Batcher, last: Option<Revision>) -> Self {
+    pub fn new(
+        wires: Wires,
+        batcher: Batcher,
+        last: Option<Revision>,
+        ready: Option<Taken>,
+    ) -> Self {
+        let state = State {
+            // What could not be read back was decided by a snapshot, and capture goes on after it.
+            needs_base: ready.is_some(),
+            ready,
+            ..State::default()
+        };
         Self {
             wires,
             batcher,
             last,
-            state: State::default(),
+            state,
         }
     }
 
     /// Captures until it is stopped. What it holds then waits for [`Capture::finish`].
     ///
     /// # Errors
-    /// [`AgentError::Lineage`] when the source is another one: going on would mix two histories.
+    /// [`AgentError::Lineage`] when the source is another one: going on would mix two histories. [`AgentError::Reopen`] when
+    /// the vault holds other things than were known of it.
     pub async fn run(&mut self, stop: &CancellationToken) -> Result<(), AgentError> {
         let mut backoff = Backoff::new(RETRY_LIMIT);
         loop {
             let before = self.last;
-            let ended = Box::pin(self.follow(stop)).await;
+            let turns = Arc::clone(&self.wires.turns);
+            let ended = tokio::select! {
+                ended = Box::pin(self.follow(stop)) => ended,
+                () = turns.lacking() => Err(AgentError::Reopen),
+            };
             if !matches!(ended, Ok(Ended::Stopped)) {
                 // After a stop the last batch's facts are still asked of this member.
                 self.wires.member.send_replace(None);
@@ -178,9 +166,13 @@ impl Capture {
                         () = self.wait_for_room() => tracing::info!("capture goes on"),
                     }
                 }
-                Err(error @ AgentError::Lineage(_)) => return Err(error),
+                Err(error @ (AgentError::Lineage(_) | AgentError::Reopen)) => return Err(error),
                 Err(error) => {
                     let wait = backoff.step().max(error.least_wait());
+                    self.wires.head.monitor().diverged(match &error {
+                        AgentError::Diverged(reason) => Some(reason.clone()),
+                        _ => None,
+                    });
                     self.wires
                         .head
                         .monitor()
@@ -208,7 +200,9 @@ impl Capture {
         self.wires
             .member
             .send_replace(Some(following.member.clone()));
-        self.wires.head.monitor().enter(Phase::Watching, None);
+        let monitor = self.wires.head.monitor();
+        monitor.diverged(None);
+        monitor.enter(Phase::Watching, None);
         let mut wanted = self.wires.head.wanted();
         let mut holes = self.wires.holes.clone();
         let healed = self.state.healed;
@@ -249,117 +243,15 @@ impl Capture {
         {
             return Err(self.judge(error).await);
         }
-        match self.take_in(&mut following.joiner, message) {
+        match self.take_in(following, message) {
             Ok(taken) => Ok(taken),
             Err(error) => Err(self.judge(error).await),
         }
     }
 
-    /// Connects, takes a base first where that is needed, and watches from there on.
-    async fn prepare(&mut self) -> Result<Following, AgentError> {
-        let endpoint = self.next_endpoint()?;
-        let (member, identity) = Member::connect(&self.wires.connection, &endpoint).await?;
-        same_cluster(&self.wires.target, &identity)?;
-        let current = member.current_revision().await?;
-        self.wires.head.source_at(current);
-        if let Some(last) = self.last {
-            not_behind(&self.wires.target, last, current)?;
-            if current.0.saturating_sub(last.0) > self.wires.catch_up_limit.get() {
-                self.state.needs_base = true;
-                if self.hole().is_none() {
-                    tracing::info!(%last, %current, "far behind: a base is taken instead of a long watch");
-                }
-            }
-        }
-        let hole = self.hole();
-        match hole {
-            Some(hole) if hole.open => {
-                self.last = Some(hole.kept);
-                self.state.lost = None;
-                self.state.needs_base = true;
-            }
-            // Nothing is kept until then, so nothing is gained by a base or by what the source sent before now.
-            Some(_) if self.state.needs_base => {
-                self.last = self.last.max(Some(current));
-                self.state.needs_base = false;
-                self.state.faltered_at = None;
-            }
-            _ => {}
-        }
-        let last = match self.last {
-            Some(last) if !self.state.needs_base => last,
-            _ => self.rebase(&member, hole).await?,
-        };
-        let watch = member.watch_all(last.next()).await?;
-        tracing::info!(endpoint, version = identity.version, after = %last, "watching");
-        Ok(Following {
-            member,
-            watch,
-            joiner: Joiner::new(last),
-            history: current,
-            begun: false,
-        })
-    }
-
-    /// Takes a snapshot; the base is written beside capture, which goes on after the snapshot's revision.
-    async fn rebase(
-        &mut self,
-        member: &Member,
-        hole: Option<Hole>,
-    ) -> Result<Revision, AgentError> {
-        // First what may wait for the vault, so that the source does not compact between the snapshot and the next watch.
-        self.hand_over().await;
-        let monitor = self.wires.head.monitor();
-        monitor.enter(Phase::Snapshotting, None);
-        let taken = take(member, &self.wires.spool).await?;
-        monitor.snapshot(&taken);
-        let Position {
-            revision,
-            compact_revision,
-            ..
-        } = taken.position;
-        if let Some(last) = self.last
-            && revision < last
-        {
-            return Err(AgentError::Snapshot {
-                endpoint: member.endpoint().to_owned(),
-                reason: format!(
-                    "it stands at {revision}, and {last} was captured: the member lags behind"
-                ),
-            });
-        }
-        self.lost_below(compact_revision).await;
-        let job = Job {
-            taken: Some(taken),
-            heals: self.last.map(|last| last.next().max(compact_revision)),
-            reply: None,
-        };
-        if self.wires.jobs.send(job).await.is_err() {
-            return Err(AgentError::Internal("the base task has ended".to_owned()));
-        }
-        if let Some(hole) = hole.filter(|hole| hole.open) {
-            self.state.healed = hole.number;
-            self.wires.queue.healed(hole.number);
-        }
-        self.last = Some(revision);
-        self.state.lost = None;
-        self.state.needs_base = false;
-        self.state.faltered_at = None;
-        Ok(revision)
-    }
-
-    /// The source is compacted at `compact`: tells what is lost by that and was not told yet; see [`crate::gap`].
-    async fn lost_below(&mut self, compact: Revision) {
-        let Some(last) = self.last else { return };
-        let first = self.state.lost.unwrap_or(last).max(last).next();
-        if first < compact {
-            self.wires.gaps.lost(first, compact.previous()).await;
-            self.state.lost = Some(compact.previous());
-        }
-    }
-
     /// Takes in one message; false when the queue is full.
-    fn take_in(&mut self, joiner: &mut Joiner, message: Message) -> Result<bool, AgentError> {
+    fn take_in(&mut self, following: &mut Following, message: Message) -> Result<bool, AgentError> {
+        let joiner = &mut following.joiner;
         match message {
             Message::Created => Ok(true),
             Message::Progress(revision) => {
@@ -375,12 +267,15 @@ impl Capture {
             } => {
                 for change in changes {
                     if let Some(done) = joiner.push(change)?
+                        && let Some(done) = following.expected.pass(done)?
                         && !self.add(done)?
                     {
                         return Ok(false);
                     }
                 }
-                match joiner.end_of_response(fragment) {
+                let done = joiner.end_of_response(fragment);
+                let done = done.map(|done| following.expected.pass(done)).transpose()?;
+                match done.flatten() {
                     Some(done) => self.add(done),
                     None => Ok(true),
                 }
@@ -393,6 +288,7 @@ impl Capture {
         fits_a_segment(&transaction)?;
         self.last = Some(transaction.revision);
         self.wires.leases.saw(&transaction);
+        self.wires.lineage.captured(&transaction);
         self.wires.head.source_at(transaction.revision);
         let seen = Utc::now().timestamp_millis();
         let sealed = self.batcher.push(transaction, seen, Instant::now());
@@ -407,7 +303,7 @@ impl Capture {
     }
 
     /// Decides what an error means for the next watch.
-    async fn judge(&mut self, error: AgentError) -> AgentError {
+    pub(super) async fn judge(&mut self, error: AgentError) -> AgentError {
         match &error {
             AgentError::Compacted {
                 compact_revision, ..
@@ -417,7 +313,7 @@ impl Capture {
                     self.lost_below(*compact_revision).await;
                 }
             }
-            AgentError::TooLarge { .. } | AgentError::Oversized { .. } => {
+            AgentError::TooLarge { .. } | AgentError::Oversized { .. } | AgentError::Unlike(_) => {
                 self.state.needs_base = true;
             }
             AgentError::Fault(_) => {
@@ -432,7 +328,7 @@ impl Capture {
     }
 
     /// What was not kept, unless a base was taken for it: what is lost by it is known only with that base.
-    fn hole(&self) -> Option<Hole> {
+    pub(super) fn hole(&self) -> Option<Hole> {
         let hole = *self.wires.holes.borrow();
         hole.filter(|hole| hole.number > self.state.healed)
     }
@@ -444,14 +340,14 @@ impl Capture {
         }
     }
 
-    async fn hand_over(&mut self) {
+    pub(super) async fn hand_over(&mut self) {
         self.wait_for_room().await;
         // Kept until it is taken: this may be left half way.
         self.state.stuck = self.batcher.seal();
         self.wait_for_room().await;
     }
 
-    fn next_endpoint(&mut self) -> Result<String, AgentError> {
+    pub(super) fn next_endpoint(&mut self) -> Result<String, AgentError> {
         let endpoints = &self.wires.connection.endpoints;
         let count = endpoints.len().max(1);
         let endpoint = endpoints.get(self.state.endpoint % count).cloned();

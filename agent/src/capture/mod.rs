@@ -2,6 +2,8 @@
 
 pub mod batch;
 mod follow;
+mod following;
 pub mod joiner;
+mod prepare;
 
 pub use follow::{Capture, Wires};

@@ -173,7 +173,8 @@ impl Invocation {
             let mut agent = Remote::connect(agent, &arguments.tls).await?;
             return output::base(&agent.snapshot(arguments.timeout).await?, json);
         }
-        let manifest = Box::pin(snapshot(&self.loaded()?.route()?)).await?;
+        let loaded = self.loaded()?;
+        let manifest = Box::pin(snapshot(&loaded.route()?, loaded.prefer())).await?;
         output::base(&stored_base(&manifest), json)
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn as_json(status: &StatusResponse) -> Value {
         "version": status.version,
         "cluster": status.cluster,
         "timeline": some(&status.timeline),
+        "role": status.role,
         "phase": status.phase,
         "phase_since": time(status.phase_since_unix_ms),
         "ready": status.ready,
@@ -79,6 +80,12 @@ pub(super) fn as_text(status: &StatusResponse, now: DateTime<Utc>) -> String {
     );
     let since = age(status.phase_since_unix_ms, now);
     line("state", format!("{}{since}", status.phase));
+    let role = match status.role.as_str() {
+        "follows" => "follows another agent, which uploads",
+        "uploads" => "uploads",
+        _ => "not known yet",
+    };
+    line("role", role.to_owned());
     line(
         "healthy",
         if status.healthy { "yes" } else { "no" }.to_owned(),
@@ -154,6 +161,7 @@ mod tests {
             cluster: "prod".to_owned(),
             timeline: "0001".to_owned(),
             phase: "watching".to_owned(),
+            role: "follows".to_owned(),
             phase_since_unix_ms: now.timestamp_millis() - 65_000,
             reasons: vec![Reason {
                 code: "vault_away".to_owned(),
@@ -177,6 +185,7 @@ mod tests {
             as_text(&status, now),
             "cluster           prod, timeline 0001\n\
              state             watching, for 1m 5s\n\
+             role              follows another agent, which uploads\n\
              healthy           no\n                  vault_away: no route\n\
              source revision   20\n\
              durable revision  15, 5 behind for 1m 1s\n\

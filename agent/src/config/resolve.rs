@@ -11,7 +11,7 @@ use crate::AgentError;
 use crate::capture::batch::Limits;
 use crate::maintenance::{Permit, Thresholds, Upkeep};
 use crate::run::{Route, RunOptions};
-use crate::source::{Access, Connection, Password, Tls, User};
+use crate::source::{Access, Connection, Password, Prefer, Tls, User};
 use crate::status::{ListenTls, StatusAddress};
 
 /// The shortest time for an attempt.
@@ -88,6 +88,12 @@ impl Loaded {
         })
     }
 
+    /// Which member sends snapshots.
+    #[must_use]
+    pub fn prefer(&self) -> Prefer {
+        self.settings.prefer.unwrap_or_default()
+    }
+
     /// How capture runs.
     ///
     /// # Errors
@@ -154,6 +160,8 @@ impl Loaded {
                 listen: settings.listen_status.clone().unwrap_or_default(),
                 tls,
             },
+            upload: settings.upload.unwrap_or_default(),
+            prefer: self.prefer(),
         })
     }
 
@@ -244,12 +252,14 @@ fn bytes(size: Option<Size>) -> usize {
 
 /// Whether a setting can change while the agent runs.
 pub(super) fn needs_restart(field: &str) -> bool {
-    const FIXED: [&str; 10] = [
+    const FIXED: [&str; 12] = [
         "endpoints",
         "vault",
         "cluster",
         "state-dir",
         "queue-bytes",
+        "upload",
+        "prefer",
         "listen-status",
         "status-cert",
         "status-key",

@@ -12,7 +12,9 @@ use super::values::{Period, Size, list};
 use crate::base::HashPolicy;
 use crate::command::{LogFormat, LogLevel};
 use crate::maintenance::Scope;
+use crate::source::Prefer;
 use crate::status::Listen;
+use crate::turn::UploadPolicy;
 use crate::{Schedule, schedule};
 
 /// What one source says, or all of them together: flags and variables, or a configuration file with the same words as
@@ -170,6 +172,26 @@ pub struct Settings {
     )]
     pub grace: Option<Period>,
 
+    /// Where there are several agents, one beside each member: whether one of them uploads and the others take over within
+    /// seconds, or this one uploads in any case [default: one].
+    #[arg(
+        long,
+        env = "REVKEEP_UPLOAD",
+        value_enum,
+        value_name = "WHO",
+        help_heading = "Backup"
+    )]
+    pub upload: Option<UploadPolicy>,
+
+    /// Which member sends snapshots: any, or a healthy follower among --endpoints where there is one [default: any].
+    #[arg(
+        long,
+        env = "REVKEEP_PREFER",
+        value_enum,
+        value_name = "MEMBER",
+        help_heading = "Source"
+    )]
+    pub prefer: Option<Prefer>,
     /// Whether a base is compared with the source's HashKV, for which a member reads all its rows: auto asks a follower if
     /// --endpoints has one, and not all agents at the same moment [default: auto].
     #[arg(
@@ -279,7 +301,7 @@ macro_rules! each_setting {
         $do!([$($with)*]
             endpoints cacert cert key insecure_skip_tls_verify user password password_file dial_timeout command_timeout
             max_decoding vault cluster state_dir flush_interval flush_bytes snapshot_schedule time_zone spool_limit
-            queue_bytes upload_deadline catch_up_limit grace hashkv defrag_schedule defrag_scope defrag_free_percent
+            queue_bytes upload_deadline catch_up_limit grace upload prefer hashkv defrag_schedule defrag_scope defrag_free_percent
             defrag_free_bytes defrag_timeout quota_bytes listen_status status_cert status_key status_cacert
             log_format log_level)
     };
@@ -306,6 +328,8 @@ impl Settings {
             upload_deadline: seconds(30),
             catch_up_limit: Some(100_000),
             grace: seconds(25),
+            upload: Some(UploadPolicy::One),
+            prefer: Some(Prefer::Any),
             hashkv: Some(HashPolicy::Auto),
             defrag_scope: Some(Scope::Member),
             defrag_free_percent: Some(45),

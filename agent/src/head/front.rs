@@ -53,6 +53,14 @@ impl Front {
         self.settle();
     }
 
+    /// The vault reaches this far by the word of another agent, which has seen it acknowledged.
+    pub fn covered(&mut self, revision: Revision) {
+        if self.durable.is_some_and(|durable| durable < revision) {
+            self.durable = Some(revision);
+            self.settle();
+        }
+    }
+
     /// A range is recorded in the vault as lost.
     pub fn lost(&mut self, first: Revision, last: Revision) {
         self.lost.add(first, last);

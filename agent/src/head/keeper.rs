@@ -1,23 +1,14 @@
-//! The one mutable object: a hint where the newest base and segment are, and a heartbeat. At most once a minute, and
-//! with each base. It may fail: nothing depends on it. It is written by a task of its own, so that a slow store holds up
-//! neither segments nor bases.
+//! How far the vault and the source are. The head, the one mutable object that says so to others, is written by
+//! [`TurnTask`](crate::turn::TurnTask), a task of its own, so that a slow store holds up neither segments nor bases.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::Utc;
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::Head;
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, watch};
 
 use super::Front;
-use crate::status::{Kind, Monitor};
-use crate::target::Target;
-
-/// Between two heads, unless there is a new base.
-const INTERVAL: Duration = Duration::from_secs(60);
+use crate::status::{Kind, LastBase, Monitor};
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -25,21 +16,6 @@ struct State {
     base: Revision,
     compact: Revision,
     source: Revision,
-    bases: u64,
-}
-
-impl State {
-    fn head(&self, target: &Target) -> Option<Head> {
-        let durable = self.front.durable()?;
-        Some(Head {
-            timeline: target.timeline.id(),
-            base_revision: self.base,
-            durable_revision: durable,
-            heartbeat_unix_ms: Utc::now().timestamp_millis(),
-            source_revision: self.source.max(durable),
-            compact_revision: self.compact,
-        })
-    }
 }
 
 /// How far the vault and the source are.
@@ -51,8 +27,7 @@ pub struct Standing {
     pub source: Revision,
 }
 
-/// Told of everything that the store acknowledged. Never waits. Only a base wakes the writer: the rest can be many
-/// thousands a second, and is looked at when the next head is due.
+/// Told of everything that the store acknowledged. Never waits.
 #[derive(Debug)]
 pub struct HeadKeeper {
     state: watch::Sender<State>,
@@ -60,6 +35,8 @@ pub struct HeadKeeper {
     durable: watch::Sender<Option<Revision>>,
     /// Up to where they wait.
     wanted: watch::Sender<Revision>,
+    /// Wakes who writes the head.
+    based: Notify,
     monitor: Arc<Monitor>,
 }
 
@@ -77,6 +54,7 @@ impl HeadKeeper {
             durable: watch::Sender::new(state.front.durable()),
             state: watch::Sender::new(state),
             wanted: watch::Sender::new(Revision::ZERO),
+            based: Notify::new(),
             monitor: Arc::default(),
         }
     }
@@ -92,16 +70,6 @@ impl HeadKeeper {
     #[must_use]
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
-    }
-
-    /// What writes the head; it ends with the keeper.
-    #[must_use]
-    pub fn writer(&self, target: Target) -> HeadWriter {
-        HeadWriter {
-            target,
-            state: self.state.subscribe(),
-            monitor: Arc::clone(&self.monitor),
-        }
     }
 
     /// The newest revision up to which the vault has no hole but recorded ones; `None` before there is a base.
@@ -180,10 +148,35 @@ impl HeadKeeper {
             state.front.base(revision, compact);
             state.base = state.base.max(revision);
             state.compact = state.compact.max(compact);
-            state.bases += 1;
         });
+        self.based.notify_one();
         self.moved();
         self.monitor.stored(Kind::Base);
+    }
+
+    /// Waits for a base that was stored since this was last waited for.
+    pub(crate) async fn based(&self) {
+        self.based.notified().await;
+    }
+
+    /// Another agent's head tells of the same timeline.
+    pub fn told(&self, head: &Head) {
+        let newer = head.base_revision > self.state.borrow().base;
+        self.note(|state| {
+            state.front.covered(head.durable_revision);
+            state.base = state.base.max(head.base_revision);
+            state.compact = state.compact.max(head.compact_revision);
+            state.source = state.source.max(head.source_revision);
+        });
+        self.moved();
+        if newer {
+            self.monitor.base(LastBase {
+                revision: head.base_revision,
+                compact_revision: head.compact_revision,
+                // It is there since a moment ago, or a little longer.
+                taken_unix_ms: head.heartbeat_unix_ms,
+            });
+        }
     }
 
     /// A range is recorded in the vault as lost.
@@ -203,55 +196,5 @@ impl HeadKeeper {
             change(state);
             false
         });
-    }
-}
-
-/// Writes the head.
-#[derive(Debug)]
-pub struct HeadWriter {
-    target: Target,
-    state: watch::Receiver<State>,
-    monitor: Arc<Monitor>,
-}
-
-impl HeadWriter {
-    /// Writes it with each base and once a minute until `done`, and then once more.
-    pub async fn run(mut self, done: CancellationToken) {
-        let mut due = Instant::now();
-        let mut bases = self.state.borrow().bases;
-        loop {
-            let changed = tokio::select! {
-                () = done.cancelled() => break,
-                () = tokio::time::sleep_until(due) => Ok(()),
-                changed = self.state.changed() => changed,
-            };
-            if changed.is_err() {
-                break;
-            }
-            let state = self.state.borrow_and_update().clone();
-            if (state.bases != bases || Instant::now() >= due) && self.write(&state).await {
-                bases = state.bases;
-                due = Instant::now() + INTERVAL;
-            } else if Instant::now() >= due {
-                due = Instant::now() + INTERVAL;
-            }
-        }
-        let state = self.state.borrow().clone();
-        self.write(&state).await;
-    }
-
-    /// Says whether there was something to write.
-    async fn write(&self, state: &State) -> bool {
-        let Some(head) = state.head(&self.target) else {
-            return false;
-        };
-        match self.target.cluster.put_head(&head).await {
-            Ok(()) => self.monitor.stored(Kind::Head),
-            Err(error) => {
-                tracing::warn!(%error, "the head was not written; it is a hint, and nothing is lost");
-                self.monitor.not_stored(Kind::Head, &error);
-            }
-        }
-        true
     }
 }

@@ -4,4 +4,4 @@ mod front;
 mod keeper;
 
 pub use front::Front;
-pub use keeper::{HeadKeeper, HeadWriter, Standing};
+pub use keeper::{HeadKeeper, Standing};

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::capture::batch::Batch;
 use crate::lease::Leases;
+use crate::lineage::{Lineage, Verdict, settle_alone};
 use crate::source::Member;
 
 /// How long a segment waits for the compact revision.
@@ -32,6 +33,7 @@ pub struct Facts {
     member: watch::Receiver<Option<Member>>,
     leases: Arc<Leases>,
     compact_revision: Revision,
+    lineage: Arc<Lineage>,
     compaction_asked: Option<Instant>,
 }
 
@@ -42,11 +44,13 @@ impl Facts {
         member: watch::Receiver<Option<Member>>,
         leases: Arc<Leases>,
         compact_revision: Revision,
+        lineage: Arc<Lineage>,
     ) -> Self {
         Self {
             member,
             leases,
             compact_revision,
+            lineage,
             compaction_asked: None,
         }
     }
@@ -86,6 +90,11 @@ impl Facts {
         match member.compacted_above(self.compact_revision).await {
             Ok(found) => {
                 let (revision, compact_revision) = found?;
+                // Asked after it, on the same channel: another source may stand behind the endpoint by now.
+                match settle_alone(member, &self.lineage.known()).await {
+                    Ok(Verdict::Continues | Verdict::Unknown) => {}
+                    Ok(Verdict::Other(_)) | Err(_) => return None,
+                }
                 self.compact_revision = compact_revision;
                 Some(CompactionMark {
                     revision,

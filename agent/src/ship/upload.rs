@@ -17,6 +17,7 @@ use crate::head::HeadKeeper;
 use crate::spool::Spool;
 use crate::status::Kind;
 use crate::target::Target;
+use crate::turn::{Leave, Turns};
 
 /// The longest wait between two tries.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Shipper {
     pub head: Arc<HeadKeeper>,
     /// How long an attempt to store a small segment may take.
     pub deadline: Dial<Duration>,
+    /// Whether this agent uploads, or another one does.
+    pub turns: Arc<Turns>,
 }
 
 /// Running tasks. They end when the queue's senders are gone and all is uploaded.
@@ -76,6 +79,7 @@ impl Shipper {
             spool: Arc::clone(&self.spool),
             head: self.head,
             deadline: self.deadline,
+            turns: self.turns,
         };
         let uploading = tokio::spawn(uploader.run());
         let sealing = tokio::spawn(seal_all(self.target, self.facts, queue, self.spool));
@@ -132,6 +136,7 @@ struct Uploader {
     spool: Arc<Spool>,
     head: Arc<HeadKeeper>,
     deadline: Dial<Duration>,
+    turns: Arc<Turns>,
 }
 
 impl Uploader {
@@ -140,6 +145,11 @@ impl Uploader {
         while let Some(next) = self.spool.next().await {
             let segment = &next.segment;
             let (first, last) = (segment.first, segment.last);
+            if self.turns.wait(&self.head, first, last).await == Leave::Covered {
+                tracing::debug!(%first, %last, "another agent has stored this");
+                self.spool.acknowledged(&next).await;
+                continue;
+            }
             if let Err(error) = self.attempt(segment).await {
                 let wait = backoff.step().max(error.least_wait());
                 tracing::warn!(%error, %first, %last, ?wait, "segment was not stored, trying again");

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, SnapshotStreaming};
 use revkeep_schemas::Revision;
+use revkeep_schemas::digest::RowDigest;
+use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::manifest::Checkpoint;
 
 use super::watching::Opening;
 use super::{Connection, Message, Watch, denied};
 use crate::AgentError;
+use crate::capture::joiner::{Joiner, Transaction};
 
 /// How soon a watch is ended that may not be.
 const REFUSED_WITHIN: Duration = Duration::from_millis(200);
@@ -27,6 +30,36 @@ pub struct Identity {
     pub raft_term: u64,
     /// The Raft index.
     pub raft_index: u64,
+    /// The id of the leader that the member knows; 0 for none.
+    pub leader: u64,
+    /// Whether it only learns.
+    pub learner: bool,
+    /// The revision that it has applied.
+    pub revision: Revision,
+    /// What it says is wrong, such as an alarm.
+    pub errors: Vec<String>,
+}
+
+/// A key at one revision of one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyAt {
+    /// The stored value, as the row's; `None` where the key does not live.
+    Found(Option<Vec<u8>>),
+    /// The revision is compacted.
+    Compacted,
+    /// The member does not have the revision yet.
+    Later,
+}
+
+/// The rows of one revision of one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionAt {
+    /// Their digest.
+    Rows(RowDigest),
+    /// The revision is compacted, or at the compact revision, where rows may be missing.
+    Compacted,
+    /// The member does not have the revision yet.
+    Later,
 }
 
 /// A connection to one member.
@@ -91,6 +124,10 @@ impl Member {
             version: status.version().to_owned(),
             raft_term: status.raft_term(),
             raft_index: status.raft_index(),
+            leader: status.leader(),
+            learner: status.is_learner(),
+            revision: Revision(header.map_or(0, etcd_client::ResponseHeader::revision)),
+            errors: status.errors().to_vec(),
         })
     }
 
@@ -104,6 +141,81 @@ impl Member {
                 .header()
                 .map_or(0, etcd_client::ResponseHeader::revision),
         ))
+    }
+
+    /// What a key is at a revision of this member, whatever the others say.
+    pub async fn key_at(&self, key: &[u8], at: Revision) -> Result<KeyAt, AgentError> {
+        let mut client = self
+            .client
+            .kv_client()
+            .max_decoding_message_size(usize::MAX);
+        let options = GetOptions::new().with_revision(at.0).with_serializable();
+        match self.ask("range", client.get(key, Some(options))).await {
+            Ok(response) => Ok(KeyAt::Found(response.kvs().first().map(|kv| {
+                KeyValue {
+                    key: kv.key(),
+                    create_revision: kv.create_revision(),
+                    mod_revision: kv.mod_revision(),
+                    version: kv.version(),
+                    value: kv.value(),
+                    lease: kv.lease(),
+                }
+                .encode()
+            }))),
+            Err(AgentError::Source { source, .. }) if is_compacted(&source) => Ok(KeyAt::Compacted),
+            Err(AgentError::Source { source, .. }) if is_later(&source) => Ok(KeyAt::Later),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rows of one revision that the member has, read by a watch that ends with it.
+    pub async fn transaction_at(&self, at: Revision) -> Result<TransactionAt, AgentError> {
+        if self.identity().await?.revision < at {
+            return Ok(TransactionAt::Later);
+        }
+        let reading = async {
+            let mut joiner = Joiner::new(at.previous());
+            let mut watch = self.watch_all(at).await?;
+            loop {
+                let (changes, fragment) = match watch.next().await? {
+                    Message::Compacted { .. } => return Ok(None),
+                    Message::Events {
+                        changes, fragment, ..
+                    } => (changes, fragment),
+                    Message::Created | Message::Progress(_) => continue,
+                };
+                let mut whole = None;
+                for change in changes {
+                    match joiner.push(change) {
+                        Ok(done) => whole = whole.or(done),
+                        // Its first rows are compacted.
+                        Err(_) => return Ok(None),
+                    }
+                }
+                if let Some(whole) = whole.or_else(|| joiner.end_of_response(fragment)) {
+                    return Ok(Some(whole));
+                }
+            }
+        };
+        let read: Result<Option<Transaction>, AgentError> =
+            match tokio::time::timeout(self.timeout, reading).await {
+                Ok(read) => read,
+                Err(_) => Err(AgentError::Connect {
+                    endpoint: self.endpoint.clone(),
+                    reason: format!("no answer to a watch from revision {at}"),
+                }),
+            };
+        let Some(transaction) = read? else {
+            return Ok(TransactionAt::Compacted);
+        };
+        if self.compacted_above(at.previous()).await?.is_some() {
+            return Ok(TransactionAt::Compacted);
+        }
+        let mut digest = RowDigest::default();
+        for row in &transaction.rows {
+            digest.add(&row.as_row());
+        }
+        Ok(TransactionAt::Rows(digest))
     }
 
     /// Opens the stream of a snapshot. It must be drained at once: the member keeps a read transaction open meanwhile.
@@ -275,6 +387,12 @@ impl Member {
             }),
         }
     }
+}
+
+/// Whether etcd refused because the revision is yet to come (etcd, `api/v3rpc/rpctypes/error.go`).
+fn is_later(error: &etcd_client::Error) -> bool {
+    matches!(error, etcd_client::Error::GRpcStatus(status)
+        if status.message().contains("required revision is a future revision"))
 }
 
 /// Whether etcd refused because the revision is compacted: `OutOfRange`, as is a revision in the future, so the text

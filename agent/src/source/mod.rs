@@ -5,6 +5,7 @@ mod condition;
 mod connection;
 mod denied;
 mod member;
+mod prefer;
 mod unverified;
 mod watching;
 
@@ -12,5 +13,6 @@ pub use access::{Access, Password, Tls, User};
 pub(crate) use access::{certificates, chain, read as read_file};
 pub use condition::{Alarm, Condition, Listed};
 pub use connection::Connection;
-pub use member::{Identity, Member};
+pub use member::{Identity, KeyAt, Member, TransactionAt};
+pub use prefer::Prefer;
 pub use watching::{Message, Watch};

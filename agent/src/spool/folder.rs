@@ -117,6 +117,53 @@ impl Folder {
         Ok(Self { place, root, own })
     }
 
+    /// The timelines of the same cluster for which something waits in the state directory.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`] when the disk fails.
+    pub fn timelines(state_dir: &Path, place: &Place) -> Result<Vec<TimelineId>, AgentError> {
+        let folder = state_dir
+            .join(FOLDER)
+            .join(place.vault.to_string())
+            .join(place.cluster.as_str());
+        let failed = || AgentError::io(format!("read {}", folder.display()));
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
+            found.extend(name.to_string_lossy().parse::<TimelineId>().ok());
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// The newest segment that waits in the state directory for a place, if all that waits there continues what the vault
+    /// holds up to `durable`. Makes nothing, and reads that one file.
+    #[must_use]
+    pub fn newest(state_dir: &Path, place: &Place, durable: Revision) -> Option<SealedSegment> {
+        let root = state_dir.join(FOLDER);
+        let own = root
+            .join(place.vault.to_string())
+            .join(place.cluster.as_str())
+            .join(place.timeline.to_string());
+        let names = fs::read_dir(&own).ok()?.flatten();
+        let mut found: Vec<_> = names
+            .filter_map(|entry| parse(&entry.file_name().to_string_lossy()))
+            .collect();
+        found.sort_unstable();
+        let mut newest = None;
+        let mut reached = durable;
+        for (first, last, uid) in found {
+            if first <= reached.next() && last > reached {
+                reached = last;
+                newest = Some((first, last, uid));
+            }
+        }
+        let (first, last, uid) = newest?;
+        let place = place.clone();
+        let folder = Self { place, root, own };
+        folder.read(first, last, uid).ok()
+    }
+
     /// Verifies every file to its last row and gives those that can go up, in the order of revisions. What an
     /// interrupted write left is removed; what is damaged or does not belong here is set aside, and told.
     ///

@@ -172,6 +172,19 @@ impl Spool {
         self.state().waiting.reach(durable)
     }
 
+    /// A waiting segment with this last revision; `None` where none can be read.
+    pub async fn ending_at(&self, last: Revision) -> Option<SealedSegment> {
+        let source = self.state().waiting.ending_at(last)?;
+        match source {
+            Source::Memory(segment) => Some(*segment),
+            Source::File(first, last, uid) => {
+                let folder = Arc::clone(&self.folder);
+                let reading = blocking(move || folder.read(first, last, uid));
+                reading.await.flatten().ok()
+            }
+        }
+    }
+
     /// How full it is.
     #[must_use]
     pub fn load(&self) -> Load {

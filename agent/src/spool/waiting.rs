@@ -50,6 +50,15 @@ struct Entry {
     held: Option<Box<SealedSegment>>,
 }
 
+impl Entry {
+    fn source(&self) -> Source {
+        self.held.clone().map_or(
+            Source::File(self.first, self.last, self.uid),
+            Source::Memory,
+        )
+    }
+}
+
 /// Segments in the order in which they go up. A file is written for each only after all before it have one, so those
 /// without a file are always the newest.
 #[derive(Debug)]
@@ -113,6 +122,13 @@ impl Waiting {
                 reached
             }
         })
+    }
+
+    /// A segment with this last revision.
+    #[must_use]
+    pub fn ending_at(&self, last: Revision) -> Option<Source> {
+        let entry = self.entries.iter().find(|entry| entry.last == last)?;
+        Some(entry.source())
     }
 
     /// Takes a segment when there is room, or when it is the only one.
@@ -237,11 +253,7 @@ impl Waiting {
     #[must_use]
     pub fn head(&self) -> Option<(Ticket, Source)> {
         let entry = self.entries.front()?;
-        let source = entry.held.clone().map_or(
-            Source::File(entry.first, entry.last, entry.uid),
-            Source::Memory,
-        );
-        Some((entry.ticket, source))
+        Some((entry.ticket, entry.source()))
     }
 
     /// The store has the segment that went up. True when its file is to be removed.

@@ -1,6 +1,6 @@
 //! What every way of asking the agent asks.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
@@ -16,6 +16,7 @@ use crate::head::HeadKeeper;
 use crate::source::Member;
 use crate::spool::Spool;
 use crate::target::Target;
+use crate::turn::Turns;
 
 /// What there is once the vault is open.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Live {
     pub(super) member: watch::Receiver<Option<Member>>,
     /// The way to the base task; weak, because that task ends when nobody can ask it for a base any more.
     jobs: mpsc::WeakSender<Job>,
+    /// Whether this agent uploads.
+    turns: Arc<Turns>,
     /// Tasks that must run for as long as the agent does.
     tasks: Vec<(&'static str, AbortHandle)>,
 }
@@ -37,7 +40,7 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(
         target: &Target,
-        (head, spool): (&Arc<HeadKeeper>, &Arc<Spool>),
+        (head, spool, turns): (&Arc<HeadKeeper>, &Arc<Spool>, &Arc<Turns>),
         member: watch::Receiver<Option<Member>>,
         jobs: &mpsc::Sender<Job>,
         tasks: Vec<(&'static str, AbortHandle)>,
@@ -48,6 +51,7 @@ impl Live {
             spool: Arc::downgrade(spool),
             member,
             jobs: jobs.downgrade(),
+            turns: Arc::clone(turns),
             tasks,
         }
     }
@@ -59,7 +63,7 @@ pub struct StatusHandle {
     cluster: String,
     limits: HealthLimits,
     monitor: Arc<Monitor>,
-    live: OnceLock<Live>,
+    live: RwLock<Option<Arc<Live>>>,
 }
 
 impl StatusHandle {
@@ -70,7 +74,7 @@ impl StatusHandle {
             cluster: cluster.to_owned(),
             limits,
             monitor: Arc::default(),
-            live: OnceLock::new(),
+            live: RwLock::default(),
         }
     }
 
@@ -80,14 +84,16 @@ impl StatusHandle {
         &self.monitor
     }
 
-    /// The vault is open, and everything runs.
+    /// The vault is open, and everything runs; for another timeline, where one was captured before.
     pub(crate) fn attach(&self, live: Live) {
-        // There is one run to a handle.
-        let _ = self.live.set(live);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
     }
 
-    pub(super) fn live(&self) -> Option<&Live> {
-        self.live.get()
+    pub(super) fn live(&self) -> Option<Arc<Live>> {
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// How it is now.
@@ -95,6 +101,7 @@ impl StatusHandle {
     pub fn report(&self) -> Report {
         let live = self.live();
         let stopping = self.monitor.read(|told| told.phase) == super::Phase::Stopping;
+        let live = live.as_ref();
         let tasks = live.map_or(&[][..], |live| &live.tasks);
         let ended = tasks.iter().filter(|(_, task)| task.is_finished());
         let around = Surroundings {
@@ -107,11 +114,12 @@ impl StatusHandle {
                 .unwrap_or_default(),
             // Asked to end, they may.
             ended: ended.map(|(name, _)| *name).filter(|_| !stopping).collect(),
+            role: live.map_or("unknown", |live| live.turns.role()),
         };
         Report::now(&self.monitor, around, &self.limits)
     }
 
-    fn ready(&self) -> Result<&Live, Status> {
+    fn ready(&self) -> Result<Arc<Live>, Status> {
         self.live()
             .ok_or_else(|| Status::unavailable("the agent is starting: the vault is not open yet"))
     }
@@ -177,6 +185,7 @@ mod tests {
             spool: Weak::new(),
             member: watch::Sender::new(None).subscribe(),
             jobs: jobs.downgrade(),
+            turns: Turns::new(crate::turn::UploadPolicy::Always),
             tasks: vec![("base", task)],
         });
         status

@@ -64,6 +64,9 @@ pub(super) fn reasons(report: &Report, limits: &HealthLimits, now: DateTime<Utc>
             format!("the {task} task has ended: restart the agent"),
         ));
     }
+    if let Some(diverged) = &report.diverged {
+        found.push(reason("diverged", diverged.clone()));
+    }
     found.extend(capture(report));
     if let Some(error) = &report.source_error
         && report.phase == Phase::Watching

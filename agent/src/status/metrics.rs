@@ -105,6 +105,16 @@ impl Lines<'_> {
                 report.source_error.is_none() && report.source_latency.is_some(),
             ),
             (
+                "revkeep_uploads_for_all",
+                "Whether this agent uploads; 0 while it follows another one that does",
+                report.role == "uploads",
+            ),
+            (
+                "revkeep_diverged",
+                "Whether nothing of the member is stored, because its content is not that of its cluster",
+                report.diverged.is_some(),
+            ),
+            (
                 "revkeep_vault_answers",
                 "Whether the object store took what it was given last",
                 report.vault_error.is_none(),

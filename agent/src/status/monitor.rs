@@ -77,6 +77,8 @@ pub(super) struct Told {
     pub(super) vault_error: Option<String>,
     /// Whether that is something that somebody has to grant or mend.
     pub(super) vault_denied: bool,
+    /// Why nothing of the member is stored, if its content is not that of its cluster.
+    pub(super) diverged: Option<String>,
     /// Why the last base came to nothing.
     pub(super) base_error: Option<String>,
     pub(super) tally: Tally,
@@ -204,6 +206,23 @@ impl Monitor {
         }
     }
 
+    /// The object store answered, whatever it was asked.
+    pub(crate) fn vault_answers(&self) {
+        if self.told().vault_error.take().is_some() {
+            tracing::info!("the vault answers again");
+        }
+    }
+
+    /// Why nothing of the member is stored, if its content is not that of its cluster.
+    pub(crate) fn diverged(&self, reason: Option<String>) {
+        let before = std::mem::replace(&mut self.told().diverged, reason.clone());
+        match (before, reason) {
+            (None, Some(reason)) => tracing::error!(reason, "nothing of this member is stored"),
+            (Some(_), None) => tracing::info!("the member continues what was captured"),
+            _ => {}
+        }
+    }
+
     /// The vault is open, with this base as its newest.
     pub(crate) fn opened(&self, base: Option<LastBase>) {
         let mut told = self.told();
@@ -245,6 +264,9 @@ impl Monitor {
     /// A base came to nothing.
     pub fn no_base(&self, error: &crate::AgentError) {
         self.told().base_error = Some(error.to_string());
+        if let crate::AgentError::Diverged(reason) = error {
+            self.diverged(Some(reason.clone()));
+        }
         if let crate::AgentError::Vault(error) = error {
             self.not_stored(Kind::Base, error);
         } else {

@@ -73,10 +73,10 @@ async fn poll(status: &StatusHandle) {
     let mut known: Option<Member> = None;
     let mut inspected = None;
     loop {
-        let live = status.live();
-        if let Some(member) = live.and_then(|live| live.member.borrow().clone()) {
+        if let Some(member) = status.live().and_then(|live| live.member.borrow().clone()) {
             known = Some(member);
         }
+        let live = status.live();
         if let (Some(live), Some(member)) = (live, &known) {
             look(status.monitor(), &live.head, member).await;
             if inspected.is_none_or(|last: Instant| last.elapsed() >= INSPECT) {

@@ -76,6 +76,10 @@ pub struct Report {
     pub base_error: Option<String>,
     /// Why capture is where it is, if that is an error.
     pub reason: Option<String>,
+    /// Why nothing of the member is stored, if its content is not that of its cluster.
+    pub diverged: Option<String>,
+    /// Whether this agent uploads, or follows another one that does.
+    pub role: &'static str,
     /// Tasks that have ended and should not have.
     pub ended: Vec<&'static str>,
 }
@@ -90,6 +94,7 @@ pub(super) struct Surroundings {
     /// What waits to be.
     pub(super) spool: Load,
     pub(super) ended: Vec<&'static str>,
+    pub(super) role: &'static str,
 }
 
 impl Report {
@@ -110,6 +115,7 @@ impl Report {
             standing,
             spool,
             ended,
+            role,
         } = around;
         let durable = standing.durable.unwrap_or_default();
         let source = standing.source.max(durable);
@@ -152,6 +158,8 @@ impl Report {
             source_denied: told.source_denied,
             base_error: told.base_error.clone(),
             reason: told.reason.clone(),
+            diverged: told.diverged.clone(),
+            role,
             ended,
         }
     }

@@ -134,6 +134,7 @@ fn response(report: Report) -> StatusResponse {
             })
             .collect(),
         vault_error: report.vault_error.unwrap_or_default(),
+        role: report.role.to_owned(),
     }
 }
 

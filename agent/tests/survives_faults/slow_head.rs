@@ -14,6 +14,7 @@ use revkeep_agent::head::HeadKeeper;
 use revkeep_agent::lease::Leases;
 use revkeep_agent::ship::{Facts, Shipper, bounded};
 use revkeep_agent::spool::{Place, Spool};
+use revkeep_agent::turn::{TurnTask, Turns, UploadPolicy};
 use revkeep_harness::{Fault, FaultyStore, Request};
 use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::{Revision, RowBuf, RowKey};
@@ -67,7 +68,8 @@ async fn shipper(target: &Target, head: &Arc<HeadKeeper>, state: &TempDir) -> Re
         target: target.clone(),
         spool: Arc::new(spool),
         deadline: WITHIN.into(),
-        facts: Facts::new(member.subscribe(), leases, Revision::ZERO),
+        facts: Facts::new(member.subscribe(), leases, Revision::ZERO, Arc::default()),
+        turns: Turns::new(UploadPolicy::Always),
         head: Arc::clone(head),
     })
 }
@@ -107,7 +109,10 @@ async fn a_head_that_hangs_holds_up_no_segment() -> Result<()> {
     let target = target(Arc::new(store)).await?;
     let head = head();
     let done = CancellationToken::new();
-    let writing = tokio::spawn(head.writer(target.clone()).run(done.clone()));
+    let turns = Turns::new(UploadPolicy::Always);
+    let id = (1, Duration::from_secs(1));
+    let turning = TurnTask::new(target.clone(), Arc::clone(&head), turns, id);
+    let writing = tokio::spawn(turning.run(done.clone()));
     let (queue, batches) = bounded(1 << 20);
     let state = TempDir::with_prefix("revkeep-shipping-")?;
     let shipping = shipper(&target, &head, &state).await?.start(batches);

@@ -12,7 +12,9 @@ use revkeep_agent::base::Driver;
 use revkeep_agent::gap::gaps;
 use revkeep_agent::head::HeadKeeper;
 use revkeep_agent::lease::Leases;
-use revkeep_agent::source::{Access, Connection, Member};
+use revkeep_agent::lineage::{Known, Lineage};
+use revkeep_agent::source::{Access, Connection, Member, Prefer};
+use revkeep_agent::turn::{Turns, UploadPolicy};
 use revkeep_harness::{Etcd, Fault, FaultyStore, Request, base_etcd};
 use revkeep_schemas::Revision;
 use revkeep_vault::{SourceIdentity, Vault};
@@ -60,6 +62,10 @@ async fn a_base_of_the_schedule_is_given_up() -> Result<()> {
     let head = Arc::new(HeadKeeper::new(Revision::ZERO, Revision::ZERO, None));
     let (gaps, recorder) = gaps(target.clone(), Arc::clone(&head));
     let recording = tokio::spawn(recorder.run());
+    let known = Known {
+        cluster_id: identity.cluster_id,
+        ..Known::default()
+    };
     let every_second = "* * * * * *".parse();
     let driver = Driver {
         connection,
@@ -69,6 +75,9 @@ async fn a_base_of_the_schedule_is_given_up() -> Result<()> {
         head,
         gaps,
         leases: Arc::new(Leases::default()),
+        lineage: Arc::new(Lineage::new(known)),
+        prefer: Prefer::Any,
+        turns: Turns::new(UploadPolicy::Always),
         previous: None,
     };
     let (jobs, incoming) = mpsc::channel(1);

@@ -43,7 +43,8 @@ pub(crate) async fn honest(cluster: &Cluster) -> Result<Option<Head>> {
     let head = cluster.head().await?;
     let timeline = cluster.newest_timeline().await?.context("no timeline")?;
     let coverage = Coverage::compute(&timeline.inventory().await?);
-    if let Some(head) = &head {
+    // Before the first base it only says who uploads.
+    if let Some(head) = head.as_ref().filter(|head| head.durable_revision.0 > 0) {
         ensure!(
             coverage.contains(head.durable_revision),
             "{head:?}: {coverage:?}"

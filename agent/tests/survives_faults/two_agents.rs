@@ -23,8 +23,16 @@ async fn what_two_agents_store_agrees_and_is_exact() -> Result<()> {
     // Long leases only matter here: those that end by themselves would go on after the last comparison.
     let mut workload = Workload::without_compactions(rand::random());
     let agents = [
-        world.agent("one", &etcd.endpoints(), &QUICK)?,
-        world.agent("two", &etcd.endpoints(), &["--flush-interval", "230ms"])?,
+        world.agent(
+            "one",
+            &etcd.endpoints(),
+            &[&QUICK[..], &["--upload", "always"]].concat(),
+        )?,
+        world.agent(
+            "two",
+            &etcd.endpoints(),
+            &["--flush-interval", "230ms", "--upload", "always"],
+        )?,
     ];
     let mut truths = Vec::new();
     for _ in 0..POINTS {

@@ -69,6 +69,8 @@ struct TimelineInfo {
     parent: Option<String>,
     /// The highest revision that it shares with its parent.
     fork_revision: Option<Revision>,
+    /// Whether that is only a bound: the source had compacted the place where the two part.
+    fork_at_most: bool,
     /// In hexadecimal, as etcdctl prints it.
     source_cluster_id: String,
     etcd_version: String,
@@ -210,6 +212,7 @@ fn describe(timeline: &Timeline, inventory: &Inventory) -> TimelineInfo {
         id: timeline.id().to_string(),
         parent: record.parent.map(|(id, _)| id.to_string()),
         fork_revision: record.parent.map(|(_, fork)| fork),
+        fork_at_most: record.fork_at_most,
         source_cluster_id: format!("{:x}", record.source.cluster_id),
         etcd_version: record.source.etcd_version.clone(),
         first_seen: time(record.source.first_seen_unix_ms),
@@ -282,6 +285,59 @@ impl fmt::Display for ClusterInfo {
     }
 }
 
+impl Info {
+    fn parent(&self, timeline: &TimelineInfo) -> Option<&TimelineInfo> {
+        let id = timeline.parent.as_ref()?;
+        // A damaged record could name itself.
+        let earlier = |one: &&TimelineInfo| one.id == *id && one.id < timeline.id;
+        self.timelines.iter().find(earlier)
+    }
+
+    /// A timeline and what comes of it, as a tree.
+    fn branch(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        timeline: &TimelineInfo,
+        before: &str,
+        indent: &str,
+    ) -> fmt::Result {
+        write!(f, "{before}{}", timeline.id)?;
+        match (timeline.fork_revision, timeline.fork_at_most) {
+            (None, _) => {}
+            (Some(Revision::ZERO), _) => write!(f, " shares nothing")?,
+            (Some(fork), false) => write!(f, " from {fork}")?,
+            (Some(fork), true) => write!(f, " from {fork} at most")?,
+        }
+        if let Some(newest) = timeline.maximum_recoverable {
+            write!(f, " to {newest}")?;
+        }
+        if self.timeline.as_ref() == Some(&timeline.id) {
+            write!(f, ", the newest")?;
+        }
+        writeln!(f)?;
+        let children = self.timelines.iter().filter(|one| {
+            self.parent(one)
+                .is_some_and(|parent| parent.id == timeline.id)
+        });
+        let children: Vec<_> = children.collect();
+        let last = children.len().saturating_sub(1);
+        for (at, child) in children.into_iter().enumerate() {
+            let (mark, below) = if at == last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
+            self.branch(
+                f,
+                child,
+                &format!("{indent}{mark}"),
+                &format!("{indent}{below}"),
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Info {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "cluster              {}", self.cluster)?;
@@ -299,6 +355,17 @@ impl fmt::Display for Info {
             write!(f, ", seen ≈ {seen}")?;
         }
         writeln!(f)?;
+        if self.timelines.len() > 1 {
+            writeln!(f, "\ntimelines")?;
+            let roots = self
+                .timelines
+                .iter()
+                .filter(|one| self.parent(one).is_none());
+            let roots: Vec<_> = roots.collect();
+            for root in roots {
+                self.branch(f, root, "", "")?;
+            }
+        }
         self.timelines
             .iter()
             .try_for_each(|timeline| write!(f, "\n{timeline}"))
@@ -317,7 +384,11 @@ impl fmt::Display for TimelineInfo {
         }
         writeln!(f)?;
         if let (Some(parent), Some(fork)) = (&self.parent, self.fork_revision) {
-            writeln!(f, "  continues {parent} from revision {fork}")?;
+            let how = if self.fork_at_most { "at most " } else { "" };
+            match fork {
+                Revision::ZERO => writeln!(f, "  follows   {parent}, and shares nothing with it")?,
+                _ => writeln!(f, "  shares    revisions up to {how}{fork} with {parent}")?,
+            }
         }
         for range in &self.coverage {
             writeln!(f, "  covers    {} to {}", range.first, range.last)?;

@@ -18,7 +18,7 @@ pub use chunk::{
 pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
 pub use pin::PinRecord;
 pub use round::{ObjectList, RoundVerdict};
-pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat};
+pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat, Witness};
 
 pub(crate) use base::{WireCheckpoint, digest};
 pub(crate) use chunk::unpack;

@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::digest::RowDigest;
 use crate::names::TimelineId;
 use crate::{FormatError, Revision};
 
@@ -49,6 +50,21 @@ pub struct SourceIdentity {
     pub etcd_version: String,
     /// When the agent first saw it, by the agent's clock.
     pub first_seen_unix_ms: i64,
+    /// What tells this source from another one with the same ids; absent in timelines of the first agents.
+    pub witness: Option<Witness>,
+}
+
+/// One moment of a source: its content and where its Raft log stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Witness {
+    /// A revision of the source.
+    pub revision: Revision,
+    /// The digest of the rows of that revision alone; that of none where they could not be read.
+    pub digest: RowDigest,
+    /// The Raft term when the revision was read; 0 where it is not known.
+    pub raft_term: u64,
+    /// The Raft index then; 0 where it is not known.
+    pub raft_index: u64,
 }
 
 /// The birth of a timeline; written once.
@@ -58,6 +74,8 @@ pub struct TimelineRecord {
     pub source: SourceIdentity,
     /// The timeline it continues and the highest revision that both share; zero if they share nothing.
     pub parent: Option<(TimelineId, Revision)>,
+    /// Whether the fork revision is only a bound: the source had compacted the place where the histories part.
+    pub fork_at_most: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -74,12 +92,29 @@ struct WireTimeline {
     parent: u32,
     #[prost(int64, tag = "6")]
     fork_revision: i64,
+    #[prost(bool, tag = "7")]
+    fork_at_most: bool,
+    #[prost(int64, tag = "8")]
+    witness_revision: i64,
+    #[prost(bytes = "vec", tag = "9")]
+    witness_digest: Vec<u8>,
+    #[prost(uint64, tag = "10")]
+    raft_term: u64,
+    #[prost(uint64, tag = "11")]
+    raft_index: u64,
 }
 
 impl TimelineRecord {
     /// The body of the object.
     pub fn encode(&self) -> Vec<u8> {
+        let witness = self.source.witness;
         let wire = WireTimeline {
+            fork_at_most: self.fork_at_most,
+            witness_revision: witness.map_or(0, |witness| witness.revision.0),
+            witness_digest: witness
+                .map_or_else(Vec::new, |witness| witness.digest.to_bytes().into()),
+            raft_term: witness.map_or(0, |witness| witness.raft_term),
+            raft_index: witness.map_or(0, |witness| witness.raft_index),
             cluster_id: self.source.cluster_id,
             member_ids: self.source.member_ids.clone(),
             etcd_version: self.source.etcd_version.clone(),
@@ -96,12 +131,28 @@ impl TimelineRecord {
     /// [`FormatError::Corrupt`] when it is no such message.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: WireTimeline = message("timeline", bytes)?;
+        let witness = match wire.witness_digest.as_slice() {
+            [] => None,
+            digest => {
+                let digest = digest.try_into().map_err(|_| {
+                    wrong("timeline", "a digest of 16 bytes", format!("{digest:02x?}"))
+                })?;
+                Some(Witness {
+                    revision: Revision(wire.witness_revision),
+                    digest: RowDigest::from_bytes(digest),
+                    raft_term: wire.raft_term,
+                    raft_index: wire.raft_index,
+                })
+            }
+        };
         Ok(Self {
+            fork_at_most: wire.fork_at_most,
             source: SourceIdentity {
                 cluster_id: wire.cluster_id,
                 member_ids: wire.member_ids,
                 etcd_version: wire.etcd_version,
                 first_seen_unix_ms: wire.first_seen_unix_ms,
+                witness,
             },
             parent: (wire.parent > 0)
                 .then_some((TimelineId(wire.parent), Revision(wire.fork_revision))),
@@ -118,6 +169,8 @@ pub struct GapRecord {
     pub last: Revision,
     /// Why, in words.
     pub reason: String,
+    /// Whether segments hold the range otherwise than the source had it, so that none of them may be used.
+    pub distrusted: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -128,6 +181,8 @@ struct WireGap {
     last: i64,
     #[prost(string, tag = "3")]
     reason: String,
+    #[prost(bool, tag = "4")]
+    distrusted: bool,
 }
 
 impl GapRecord {
@@ -137,6 +192,7 @@ impl GapRecord {
             first: self.first.0,
             last: self.last.0,
             reason: self.reason.clone(),
+            distrusted: self.distrusted,
         };
         wire.encode_to_vec()
     }
@@ -158,12 +214,13 @@ impl GapRecord {
             first: Revision(wire.first),
             last: Revision(wire.last),
             reason: wire.reason,
+            distrusted: wire.distrusted,
         })
     }
 }
 
 /// The one mutable object of a cluster: a hint that can be rebuilt from the rest, and a sign of life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// The newest timeline.
     pub timeline: TimelineId,
@@ -177,6 +234,12 @@ pub struct Head {
     pub source_revision: Revision,
     /// The source's compact revision then.
     pub compact_revision: Revision,
+    /// The agent that uploads for all; 0 for none, and in heads of the first agents.
+    pub uploader: u64,
+    /// How often that has changed hands: the head with the larger number is right.
+    pub turn: u64,
+    /// When another agent last said that it follows, by that agent's clock; 0 for never.
+    pub followed_unix_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -193,6 +256,12 @@ struct WireHead {
     source_revision: i64,
     #[prost(int64, tag = "6")]
     compact_revision: i64,
+    #[prost(fixed64, tag = "7")]
+    uploader: u64,
+    #[prost(uint64, tag = "8")]
+    turn: u64,
+    #[prost(int64, tag = "9")]
+    followed_unix_ms: i64,
 }
 
 impl Head {
@@ -205,6 +274,9 @@ impl Head {
             heartbeat_unix_ms: self.heartbeat_unix_ms,
             source_revision: self.source_revision.0,
             compact_revision: self.compact_revision.0,
+            uploader: self.uploader,
+            turn: self.turn,
+            followed_unix_ms: self.followed_unix_ms,
         };
         wire.encode_to_vec()
     }
@@ -222,6 +294,9 @@ impl Head {
             heartbeat_unix_ms: wire.heartbeat_unix_ms,
             source_revision: Revision(wire.source_revision),
             compact_revision: Revision(wire.compact_revision),
+            uploader: wire.uploader,
+            turn: wire.turn,
+            followed_unix_ms: wire.followed_unix_ms,
         })
     }
 }

@@ -61,6 +61,7 @@ fn inventories() -> impl Strategy<Value = Inventory> {
         let gap = |(first, last)| GapEntry {
             name: String::new(),
             record: GapRecord {
+                distrusted: false,
                 first: Revision(first),
                 last: Revision(last),
                 reason: "lost".into(),

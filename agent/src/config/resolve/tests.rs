@@ -94,5 +94,5 @@ fn what_does_not_fit_is_refused() {
 fn every_fixed_setting_is_one() {
     let keys = Settings::keys();
     let fixed = keys.iter().filter(|key| needs_restart(key)).count();
-    assert_eq!(fixed, 10);
+    assert_eq!(fixed, 12);
 }

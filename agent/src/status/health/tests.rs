@@ -41,6 +41,7 @@ fn good() -> Report {
     }));
     monitor.enter(Phase::Watching, None);
     let around = Surroundings {
+        role: "uploads",
         cluster: "test".to_owned(),
         timeline: Some(TimelineId::FIRST),
         standing: Standing {

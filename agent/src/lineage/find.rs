@@ -1,0 +1,253 @@
+//! The timeline that a source continues, or a new one.
+
+use std::path::Path;
+
+use chrono::Utc;
+use revkeep_schemas::Revision;
+use revkeep_schemas::digest::RowDigest;
+use revkeep_schemas::segment::SealedSegment;
+use revkeep_vault::{Cluster, Newest, SourceIdentity, Timeline, TimelineRecord, Witness};
+
+use super::fork::parent;
+use super::snapshot::end;
+use super::{Known, RaftMark, Verdict, connect_caught_up, judge, settle};
+use crate::AgentError;
+use crate::base::{Taken, take};
+use crate::source::{Connection, Identity, Member, TransactionAt};
+use crate::spool::{Folder, Place};
+use crate::target::Target;
+
+/// What was found, or made.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) target: Target,
+    /// What the vault holds of it.
+    pub(crate) newest: Option<Newest>,
+    /// The evidence.
+    pub(crate) known: Known,
+    /// A snapshot that had to be taken to decide.
+    pub(crate) taken: Option<Taken>,
+}
+
+/// Looks for a timeline that any of the endpoints continues. A new one is opened when none does that can be reached, and for
+/// the first of them.
+///
+/// # Errors
+/// [`AgentError::Diverged`] when it cannot be told; when the vault or the source does not answer.
+pub(crate) async fn find(
+    cluster: &Cluster,
+    connection: &Connection,
+    spool: &Path,
+) -> Result<(Found, Member), AgentError> {
+    let timelines = cluster.timelines().await?;
+    let mut new = None;
+    let mut failed = None;
+    for endpoint in &connection.endpoints {
+        let asking = async {
+            let (member, _) = connect_caught_up(connection, endpoint).await?;
+            let mut taken = None;
+            let source = (connection, &member);
+            let looking = existing(cluster, &timelines, source, (spool, &mut taken));
+            let found = Box::pin(looking).await?;
+            Ok::<_, AgentError>((found, taken, member))
+        };
+        match Box::pin(asking).await {
+            Ok((Some(mut found), taken, member)) => {
+                found.taken = taken;
+                return Ok((found, member));
+            }
+            // A vault without a timeline: there is nothing that another endpoint could continue.
+            Ok((None, taken, member)) if timelines.is_empty() => {
+                let source = (connection, &member);
+                let opening = open_new(cluster, &timelines, source, (spool, taken));
+                let found = Box::pin(opening).await?;
+                return Ok((found, member));
+            }
+            Ok((None, taken, member)) => new = new.or(Some((taken, member))),
+            Err(error @ AgentError::Vault(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "endpoint cannot be used");
+                failed = match failed {
+                    Some(AgentError::Diverged(reason)) => Some(AgentError::Diverged(reason)),
+                    _ => Some(error),
+                };
+            }
+        }
+    }
+    match (new, failed) {
+        (_, Some(error @ AgentError::Diverged(_))) | (None, Some(error)) => Err(error),
+        (Some((taken, member)), _) => {
+            let source = (connection, &member);
+            let opening = open_new(cluster, &timelines, source, (spool, taken));
+            let found = Box::pin(opening).await?;
+            Ok((found, member))
+        }
+        (None, None) => Err(AgentError::Config(
+            "--endpoints: name at least one".to_owned(),
+        )),
+    }
+}
+
+/// Looks through the timelines, the newest first.
+async fn existing(
+    cluster: &Cluster,
+    timelines: &[Timeline],
+    (connection, member): (&Connection, &Member),
+    (spool, taken): (&Path, &mut Option<Taken>),
+) -> Result<Option<Found>, AgentError> {
+    for timeline in timelines.iter().rev() {
+        let newest = timeline.newest().await?;
+        let mut known = Known::read(timeline, newest.as_ref()).await?;
+        let place = Place::of(&target(cluster, timeline));
+        if let Some(newest) = &newest
+            && let Some(segment) = spooled(spool, place, newest.cursor).await
+        {
+            known.follow(&segment)?;
+        }
+        let source = (connection, member);
+        let looking = continues(timeline, &known, source, (spool, &mut *taken));
+        match Box::pin(looking).await {
+            Ok(mark) => {
+                known.raft = known.raft.later(mark);
+                return Ok(Some(Found {
+                    target: target(cluster, timeline),
+                    newest,
+                    known,
+                    taken: None,
+                }));
+            }
+            Err(AgentError::Lineage(reason)) => {
+                tracing::warn!(timeline = %timeline.id(), reason, "the source does not continue this timeline");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// What waits on the disk and reaches further than the vault.
+async fn spooled(state_dir: &Path, place: Place, durable: Revision) -> Option<SealedSegment> {
+    let state_dir = state_dir.to_path_buf();
+    let reading = tokio::task::spawn_blocking(move || Folder::newest(&state_dir, &place, durable));
+    reading.await.ok().flatten()
+}
+
+fn target(cluster: &Cluster, timeline: &Timeline) -> Target {
+    Target {
+        cluster: cluster.clone(),
+        timeline: timeline.clone(),
+    }
+}
+
+/// Where the source's Raft log stands, if it continues the timeline.
+async fn continues(
+    timeline: &Timeline,
+    known: &Known,
+    (connection, member): (&Connection, &Member),
+    (spool, taken): (&Path, &mut Option<Taken>),
+) -> Result<RaftMark, AgentError> {
+    let (verdict, mark, _) = settle(connection, member, known).await?;
+    match verdict {
+        Verdict::Continues => Ok(mark),
+        Verdict::Other(reason) => Err(AgentError::Lineage(reason)),
+        Verdict::Unknown => {
+            let snapshot = match taken.take() {
+                Some(snapshot) => snapshot,
+                None => take(member, spool).await?,
+            };
+            let snapshot = taken.insert(snapshot);
+            judge(snapshot, known, Some(timeline), (connection, member)).await?;
+            Ok(mark)
+        }
+    }
+}
+
+/// One moment of the source: its newest revision, from the snapshot or read back.
+async fn witness(
+    member: &Member,
+    taken: Option<&Taken>,
+) -> Result<(Witness, Identity), AgentError> {
+    let revision = match taken {
+        Some(taken) => taken.position.revision,
+        None => member.current_revision().await?,
+    };
+    let digest = match taken {
+        Some(taken) => end(taken).await?.last,
+        None if revision <= Revision::INITIAL => None,
+        None => match member.transaction_at(revision).await? {
+            TransactionAt::Rows(digest) => Some(digest),
+            TransactionAt::Compacted | TransactionAt::Later => None,
+        },
+    };
+    let identity = member.identity().await?;
+    let witness = Witness {
+        // Without its rows it tells nothing.
+        revision: digest.map_or(Revision::ZERO, |_| revision),
+        digest: digest.unwrap_or(RowDigest(0)),
+        raft_term: identity.raft_term,
+        raft_index: identity.raft_index,
+    };
+    Ok((witness, identity))
+}
+
+async fn open_new(
+    cluster: &Cluster,
+    timelines: &[Timeline],
+    (connection, member): (&Connection, &Member),
+    (spool, mut taken): (&Path, Option<Taken>),
+) -> Result<Found, AgentError> {
+    let mut forked = None;
+    if !timelines.is_empty() {
+        let snapshot = match taken.take() {
+            Some(snapshot) => snapshot,
+            None => take(member, spool).await?,
+        };
+        forked = parent(timelines, taken.insert(snapshot)).await?;
+    }
+    let (witness, identity) = witness(member, taken.as_ref()).await?;
+    let record = TimelineRecord {
+        source: SourceIdentity {
+            cluster_id: identity.cluster_id,
+            member_ids: vec![identity.member_id],
+            etcd_version: identity.version.clone(),
+            first_seen_unix_ms: Utc::now().timestamp_millis(),
+            witness: Some(witness),
+        },
+        parent: forked.map(|fork| (fork.parent, fork.revision)),
+        fork_at_most: forked.is_some_and(|fork| fork.at_most),
+    };
+    let mut examined = timelines.last().map(Timeline::id);
+    loop {
+        let timeline = cluster.open_timeline(record.clone(), examined).await?;
+        let newest = timeline.newest().await?;
+        let known = Known::read(&timeline, newest.as_ref()).await?;
+        let ours = *timeline.record() == record;
+        let outcome = if ours && newest.is_none() {
+            Ok(RaftMark::default())
+        } else {
+            // Another agent was first: it may have seen another source.
+            let source = (connection, member);
+            Box::pin(continues(&timeline, &known, source, (spool, &mut taken))).await
+        };
+        match outcome {
+            Ok(mark) => {
+                if let Some(fork) = forked {
+                    tracing::warn!(
+                        timeline = %timeline.id(), parent = %fork.parent, fork_revision = %fork.revision, at_most = fork.at_most,
+                        "the source is another history than what was captured: a new timeline begins"
+                    );
+                }
+                let mut known = known;
+                known.raft = known.raft.later(mark);
+                return Ok(Found {
+                    target: target(cluster, &timeline),
+                    newest,
+                    known,
+                    taken,
+                });
+            }
+            Err(AgentError::Lineage(_)) => examined = Some(timeline.id()),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The capture of one timeline: every task of it, from the start to the last acknowledgement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::AgentError;
+use crate::base::Driver;
+use crate::capture::batch::Batcher;
+use crate::capture::{Capture, Wires};
+use crate::gap::gaps;
+use crate::head::HeadKeeper;
+use crate::lease::Leases;
+use crate::lineage::{Known, Lineage};
+use crate::open::Opened;
+use crate::remembered::remember;
+use crate::run::{Route, RunOptions};
+use crate::ship::{Facts, Shipper, Shipping, bounded, leftovers};
+use crate::spool::Spool;
+use crate::state_dir::StateDir;
+use crate::status::{LastBase, Live, Phase, StatusHandle};
+use crate::turn::{TurnTask, Turns, agent_id};
+
+/// How long the last head may take.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a session is run with.
+pub(crate) struct Session<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) options: &'a RunOptions,
+    pub(crate) status: &'a StatusHandle,
+    pub(crate) state_dir: &'a StateDir,
+}
+
+/// What earlier sessions of this process still have to store, each in its own timeline.
+#[derive(Debug, Default)]
+pub(crate) struct Stragglers {
+    tasks: Vec<JoinHandle<Result<(), AgentError>>>,
+}
+
+impl Stragglers {
+    /// Waits for them; what is not stored by then is in the spool.
+    pub(crate) async fn finish(self, grace: Duration) {
+        let deadline = tokio::time::Instant::now() + grace;
+        for task in self.tasks {
+            let abort = task.abort_handle();
+            match tokio::time::timeout_at(deadline, task).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => {
+                    tracing::warn!(%error, "not everything of an earlier timeline was stored");
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "not everything of an earlier timeline was stored");
+                }
+                Err(_) => {
+                    tracing::warn!(
+                        "not everything of an earlier timeline was stored in time; the rest is in the spool"
+                    );
+                    abort.abort();
+                }
+            }
+        }
+    }
+}
+
+/// The evidence at the place where capture goes on: in the spool, where that reaches further than the vault.
+async fn evidence(
+    opened: &Opened,
+    spool: &Spool,
+    resume: Option<revkeep_schemas::Revision>,
+) -> Known {
+    let mut known = opened.known.clone();
+    if let Some(resume) = resume
+        && Some(resume) > opened.cursor
+    {
+        known.trail = crate::lineage::Trail::after(resume);
+        known.tip.clear();
+        if let Some(segment) = spool.ending_at(resume).await {
+            if let Err(error) = known.follow(&segment) {
+                tracing::warn!(%error, "the newest spooled segment cannot be compared with the source");
+            }
+        } else {
+            tracing::debug!("no spooled segment ends where the spool does");
+        }
+    }
+    known
+}
+
+impl Session<'_> {
+    /// Captures until `stop`, or until the source is another one; then flushes.
+    ///
+    /// # Errors
+    /// [`AgentError::Lineage`] when the source is another one; what is not stored then goes up beside the next session.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the tasks of a session, each once, in the order in which they begin and end"
+    )]
+    pub(crate) async fn capture(
+        &self,
+        opened: Opened,
+        spool: Arc<Spool>,
+        stragglers: &mut Stragglers,
+        stop: &CancellationToken,
+    ) -> Result<(), AgentError> {
+        let (route, options) = (self.route, self.options);
+        let monitor = self.status.monitor();
+        let resume = opened.cursor.map(|durable| spool.reach(durable));
+        opened.tell(resume);
+        let lineage = Arc::new(Lineage::new(evidence(&opened, &spool, resume).await));
+        let Opened {
+            target,
+            previous,
+            base: (base, compact),
+            cursor,
+            taken,
+            away,
+            ..
+        } = opened;
+        let directory = self.state_dir.path().to_path_buf();
+        if !away {
+            monitor.opened(previous.as_ref().map(|base| LastBase::from(&base.facts)));
+        }
+        let ending = stop.child_token();
+        let head = HeadKeeper::new(base, compact, cursor).telling(Arc::clone(monitor));
+        let head = Arc::new(head);
+        let turns = Turns::new(options.upload);
+        let leases = Arc::new(Leases::default());
+        if let Some(base) = &previous {
+            leases.learn(&base.facts.buckets);
+        }
+        let member = watch::Sender::new(None);
+        let (queue, batches) = bounded(options.queue_bytes);
+        let (jobs, incoming) = mpsc::channel(4);
+        let (shipped, based) = (queue.clone(), jobs.clone());
+        let (gaps, recorder) = gaps(target.clone(), Arc::clone(&head));
+        // What serves the others ends after them.
+        let done = CancellationToken::new();
+        let own = self.state_dir.stays().then(|| self.state_dir.path());
+        let id = agent_id(own, &route.connection.endpoints);
+        let turning = TurnTask::new(
+            target.clone(),
+            Arc::clone(&head),
+            Arc::clone(&turns),
+            (id, options.limits.get().interval),
+        );
+        let heading = tokio::spawn(turning.run(done.clone()));
+        let places = (directory.clone(), route.vault.clone(), target.clone());
+        let told = (Arc::clone(&head), Arc::clone(&lineage));
+        let remembering = tokio::spawn(remember(places, told, done.clone()));
+        let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
+        let recording = tokio::spawn(recorder.run());
+        let left = tokio::spawn(leftovers(directory.clone(), target.clone(), done.clone()));
+        let shipping = Shipper {
+            target: target.clone(),
+            spool: Arc::clone(&spool),
+            facts: Facts::new(
+                member.subscribe(),
+                Arc::clone(&leases),
+                compact,
+                Arc::clone(&lineage),
+            ),
+            head: Arc::clone(&head),
+            deadline: options.upload_deadline.clone(),
+            turns: Arc::clone(&turns),
+        }
+        .start(batches);
+        let driver = Driver {
+            connection: route.connection.clone(),
+            target: target.clone(),
+            spool: directory.clone(),
+            schedule: options.schedule.clone(),
+            head: Arc::clone(&head),
+            gaps: gaps.clone(),
+            leases: Arc::clone(&leases),
+            lineage: Arc::clone(&lineage),
+            prefer: options.prefer,
+            turns: Arc::clone(&turns),
+            previous,
+        };
+        let basing = tokio::spawn(driver.run(incoming, ending.clone()));
+        let tasks = tasks(&shipping, [&basing, &recording, &leasing, &heading]);
+        let seen = member.subscribe();
+        let shared = (&head, &spool, &turns);
+        self.status
+            .attach(Live::new(&target, shared, seen, &jobs, tasks));
+        let wires = Wires {
+            connection: route.connection.clone(),
+            target,
+            spool: directory,
+            queue,
+            holes: spool.holes(),
+            jobs,
+            gaps,
+            leases,
+            head,
+            lineage,
+            prefer: options.prefer,
+            turns: Arc::clone(&turns),
+            member,
+            catch_up_limit: options.catch_up_limit.clone(),
+        };
+        let mut capture = Capture::new(wires, Batcher::new(options.limits.clone()), resume, taken);
+        let captured = tokio::select! {
+            captured = Box::pin(capture.run(stop)) => captured,
+            // Without them nothing that is captured gets anywhere. What they died of is told first, below.
+            () = shipped.closed() => Err(ended_early("shipping")),
+            () = based.closed() => Err(ended_early("base")),
+        };
+        drop((shipped, based));
+        ending.cancel();
+        turns.leave();
+        let goes_on = !stop.is_cancelled()
+            && matches!(captured, Err(AgentError::Lineage(_) | AgentError::Reopen));
+        if !goes_on {
+            monitor.enter(Phase::Stopping, None);
+        }
+        let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
+        let finishing = async move {
+            Box::pin(capture.finish()).await;
+            shipping.finished().await?;
+            basing.await.map_err(died("base"))?;
+            recording.await.map_err(died("gap"))
+        };
+        let ending_others = async {
+            done.cancel();
+            leasing.await.map_err(died("lease"))?;
+            remembering.await.map_err(died("remembering"))?;
+            left.await.map_err(died("spool"))?;
+            // The head is a hint: where the store is away it is not waited for.
+            if let Ok(ended) = tokio::time::timeout(HEAD_PATIENCE, heading).await {
+                ended.map_err(died("head"))?;
+            }
+            Ok::<_, AgentError>(())
+        };
+        if goes_on {
+            // The new history is captured meanwhile.
+            stragglers.tasks.push(tokio::spawn(finishing));
+            ending_others.await?;
+            return captured;
+        }
+        let finished = tokio::time::timeout(options.grace.get(), finishing).await;
+        ending_others.await?;
+        let in_time = finished.is_ok();
+        if let Ok(outcome) = finished {
+            outcome?;
+        }
+        captured?;
+        conclude(&spool, self.state_dir, in_time)
+    }
+}
+
+/// What became of all that was captured.
+fn conclude(spool: &Spool, state_dir: &StateDir, in_time: bool) -> Result<(), AgentError> {
+    let hole = *spool.holes().borrow();
+    if let Some(hole) = hole {
+        return Err(AgentError::Internal(format!(
+            "the spool was full: what came after revision {} was not kept; the next start captures it again, as far as \
+             the source still has it",
+            hole.kept
+        )));
+    }
+    if in_time {
+        tracing::info!("everything captured is durable");
+        return Ok(());
+    }
+    match spool.left() {
+        Some((segments, bytes)) if state_dir.stays() => {
+            tracing::warn!(
+                segments,
+                bytes,
+                "not everything reached the vault within the grace time; the rest is in the spool for the next start"
+            );
+            Ok(())
+        }
+        _ => Err(AgentError::Internal(
+            "not everything reached the vault within the grace time; the next start captures it again"
+                .to_owned(),
+        )),
+    }
+}
+
+/// What must run for as long as capture does, by name.
+fn tasks(shipping: &Shipping, others: [&JoinHandle<()>; 4]) -> Vec<(&'static str, AbortHandle)> {
+    let others = others.map(JoinHandle::abort_handle);
+    let others = ["base", "gap", "lease", "head"].into_iter().zip(others);
+    shipping.tasks().into_iter().chain(others).collect()
+}
+
+fn ended_early(task: &str) -> AgentError {
+    AgentError::Internal(format!("the {task} task has ended before it was asked to"))
+}
