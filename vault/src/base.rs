@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::error::{ErrorKind, VaultError};
+use crate::fail_point;
 use crate::layout::{self, ChunkName};
 use crate::objects::Created;
 use crate::priority::come_after_others;
@@ -81,7 +82,9 @@ impl Timeline {
         let chunks = chunks?;
         cut?;
         let manifest = BaseManifest::of_chunks(facts, chunks);
+        fail_point::reached("base.manifest-putting");
         self.finish_base(&intent, &manifest).await?;
+        fail_point::reached("base.manifest-put");
         Ok(manifest)
     }
 
@@ -129,7 +132,10 @@ impl Timeline {
             .map_err(VaultError::format(name.as_str()))?;
         stored.stored_bytes = object.len() as u64;
         stored.keys_bytes = chunk_keys_bytes(&object);
-        let failed = match vault.objects.create(&name, object.clone()).await {
+        fail_point::reached("base.chunk-putting");
+        let created = vault.objects.create(&name, object.clone()).await;
+        fail_point::reached("base.chunk-put");
+        let failed = match created {
             Ok(Created::New) => return Ok(stored),
             Ok(Created::Exists) => None,
             Err(error) if error.kind() == ErrorKind::Retry => Some(error),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::UpdateVersion;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope;
@@ -10,6 +11,7 @@ use revkeep_schemas::names::{ClusterName, TimelineId};
 use tokio::sync::Mutex;
 
 use crate::error::{ErrorKind, VaultError};
+use crate::fail_point;
 use crate::layout::{self, NameKind, ObjectName};
 use crate::objects::Created;
 use crate::timeline::Timeline;
@@ -104,10 +106,13 @@ impl Cluster {
     /// `NotFound` if there is no such one, `Corrupt` when its record is damaged.
     pub async fn timeline(&self, id: TimelineId) -> Result<Timeline, VaultError> {
         let name = self.timeline_name(id);
-        let object = self.vault.objects.get(&name.path()).await?;
-        let record = envelope::open(&object, &name.identity(self.vault.id))
-            .and_then(|body| TimelineRecord::decode(&body))
-            .map_err(VaultError::format(name.path()))?;
+        let identity = name.identity(self.vault.id);
+        let decode = |object: Bytes| {
+            envelope::open(&object, &identity)
+                .and_then(|body| TimelineRecord::decode(&body))
+                .map_err(VaultError::format(name.path()))
+        };
+        let record = self.vault.objects.get_as(&name.path(), decode).await?;
         Ok(Timeline {
             cluster: self.clone(),
             id,
@@ -169,7 +174,9 @@ impl Cluster {
                 &self.vault.writer,
                 &record.encode(),
             );
+            fail_point::reached("timeline.making");
             let created = self.vault.objects.create(&name.path(), object).await;
+            fail_point::reached("timeline.made");
             let there = match created {
                 Ok(Created::New | Created::Exists) => self.timeline(id).await,
                 // The answer may have been lost after the store took it.

@@ -14,7 +14,11 @@ use object_store::{
 };
 
 use crate::error::{ErrorKind, VaultError};
+use crate::fail_point;
 use crate::unproven::Unproven;
+
+/// How often an object is read that looks damaged.
+const READS: usize = 3;
 
 /// An object of the vault that the store has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,13 +167,20 @@ impl Objects {
             Err(error) if error.kind() == ErrorKind::Retry => Some(error),
             Err(error) => return Err(error),
         };
-        let there = within(deadline, name, self.get(name)).await;
-        match (there, failed) {
-            (Ok(there), _) if there == bytes => Ok(stored(true)),
-            (Ok(_), _) => Err(VaultError::new(
+        fail_point::reached("object.reading-back");
+        let same = |there: Bytes| {
+            if there == bytes {
+                return Ok(());
+            }
+            Err(VaultError::new(
                 ErrorKind::Corrupt,
                 format!("put {name}: another object stands at this name, which must be unique"),
-            )),
+            ))
+        };
+        let there = within(deadline, name, self.get_as(name, same)).await;
+        match (there, failed) {
+            (Ok(()), _) => Ok(stored(true)),
+            (Err(error), _) if error.kind() == ErrorKind::Corrupt => Err(error),
             (Err(_), Some(error)) => Err(error),
             (Err(error), None) => Err(VaultError::new(
                 ErrorKind::Retry,
@@ -253,6 +264,24 @@ impl Objects {
         let bytes = got.bytes().await.map_err(error())?;
         self.traffic.add(bytes.len());
         Ok(bytes)
+    }
+
+    /// The whole object, decoded. What looks damaged is read again, for it may have been damaged on its way.
+    pub(crate) async fn get_as<T>(
+        &self,
+        name: &str,
+        decode: impl Fn(Bytes) -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        let mut reads = 1;
+        loop {
+            match decode(self.get(name).await?) {
+                Err(error) if error.kind() == ErrorKind::Corrupt && reads < READS => {
+                    tracing::warn!(%error, "an object looks damaged, reading it again");
+                    reads += 1;
+                }
+                decoded => return decoded,
+            }
+        }
     }
 
     /// The object, or `None` if there is none.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{self, Identity};
 use revkeep_schemas::manifest::{BaseManifest, GapRecord, TimelineRecord};
@@ -163,27 +164,36 @@ impl Timeline {
 
     /// Reads one recorded gap.
     pub(crate) async fn gap(&self, name: &ObjectName) -> Result<GapRecord, VaultError> {
-        let object = self.cluster.vault.objects.get(&name.path()).await?;
-        envelope::open(&object, &self.identity(name))
-            .and_then(|body| GapRecord::decode(&body))
-            .map_err(VaultError::format(name.path()))
+        let identity = self.identity(name);
+        let decode = |object: Bytes| {
+            envelope::open(&object, &identity)
+                .and_then(|body| GapRecord::decode(&body))
+                .map_err(VaultError::format(name.path()))
+        };
+        let objects = &self.cluster.vault.objects;
+        objects.get_as(&name.path(), decode).await
     }
 
     /// Reads the manifest of one base.
     pub(crate) async fn base(&self, name: &ObjectName) -> Result<BaseManifest, VaultError> {
-        let object = self.cluster.vault.objects.get(&name.path()).await?;
-        if envelope::open(&object, &writing::void(self, name)).is_ok() {
-            return Err(VaultError::new(
-                ErrorKind::NotFound,
-                format!(
-                    "{}: this base was given up while it was written",
-                    name.path()
-                ),
-            ));
-        }
-        let manifest = envelope::open(&object, &self.identity(name))
-            .and_then(|body| BaseManifest::decode(&body))
-            .map_err(VaultError::format(name.path()))?;
+        let identity = self.identity(name);
+        let void = writing::void(self, name);
+        let decode = |object: Bytes| {
+            if envelope::open(&object, &void).is_ok() {
+                return Err(VaultError::new(
+                    ErrorKind::NotFound,
+                    format!(
+                        "{}: this base was given up while it was written",
+                        name.path()
+                    ),
+                ));
+            }
+            envelope::open(&object, &identity)
+                .and_then(|body| BaseManifest::decode(&body))
+                .map_err(VaultError::format(name.path()))
+        };
+        let objects = &self.cluster.vault.objects;
+        let manifest = objects.get_as(&name.path(), decode).await?;
         match name.kind {
             NameKind::Base { revision, .. } if revision == manifest.facts.revision => Ok(manifest),
             _ => Err(VaultError::new(

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{self, Identity, Kind};
 use revkeep_schemas::manifest::VaultFormat;
 use revkeep_schemas::names::{ClusterName, VaultId};
+use revkeep_schemas::{FormatError, Revision};
 
 use crate::backend::{self, Backend};
 use crate::cache::IndexCache;
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
+use crate::fail_point;
 use crate::objects::{Created, Objects};
 use crate::unproven::Unproven;
 
@@ -107,8 +109,10 @@ impl Vault {
         let identity = identity(VaultId(rand::random()));
         let object = envelope::seal(&identity, "revkeep-vault", &VaultFormat::default().encode());
         let objects = Objects::new(store.clone(), prefix.clone());
+        fail_point::reached("vault.making");
         // Whoever came first made it: what is there now is the vault.
         let (Created::New | Created::Exists) = objects.create(FORMAT, object).await?;
+        fail_point::reached("vault.made");
         Self::with_store(store, prefix).await
     }
 
@@ -160,15 +164,18 @@ impl Vault {
 
 /// The id of the vault, as it says itself.
 pub(crate) async fn id_of(objects: &Objects) -> Result<VaultId, VaultError> {
-    let object = objects.get(FORMAT).await?;
-    let (envelope, body) =
-        envelope::open_any(&object, Kind::Format).map_err(VaultError::format(FORMAT))?;
-    VaultFormat::decode(&body).map_err(VaultError::format(FORMAT))?;
-    let id = envelope.identity.vault;
-    envelope
-        .expect(&identity(id))
-        .map_err(VaultError::format(FORMAT))?;
-    Ok(id)
+    let decode = |object: Bytes| {
+        let (envelope, body) = envelope::open_any(&object, Kind::Format)?;
+        VaultFormat::decode(&body)?;
+        let id = envelope.identity.vault;
+        envelope.expect(&identity(id))?;
+        Ok::<_, FormatError>(id)
+    };
+    objects
+        .get_as(FORMAT, |object| {
+            decode(object).map_err(VaultError::format(FORMAT))
+        })
+        .await
 }
 
 fn identity(vault: VaultId) -> Identity {

@@ -8,6 +8,7 @@
 //! Never: reaches another machine, touches an etcd that it did not start, hides that a server is missing.
 //! Next: [`etcd_versions`] and [`Etcd::start`].
 
+mod azurite;
 mod binary;
 mod certificates;
 mod dev;
@@ -15,14 +16,17 @@ mod etcd;
 pub mod exact;
 mod faulty;
 mod gate;
+mod gcs;
 pub mod http;
 mod port;
 mod process;
 pub mod product;
 mod s3;
+mod stormy;
 pub mod truth;
 pub mod workload;
 
+pub use azurite::Azurite;
 pub use binary::binary;
 pub use certificates::Certificates;
 pub use dev::{dev_dir, workspace_root};
@@ -33,6 +37,8 @@ pub use etcd::tool::EtcdTool;
 pub use etcd::version::{EtcdVersion, base_etcd, etcd_series, etcd_versions, store};
 pub use faulty::{Fault, FaultyStore, Request};
 pub use gate::Gate;
+pub use gcs::FakeGcs;
 pub use port::free_port;
 pub use process::Process;
 pub use s3::SeaweedFs;
+pub use stormy::{StormyBucket, Weather};

@@ -58,6 +58,20 @@ impl Agent {
         vault: &VaultPlace,
         flags: &[&str],
     ) -> Result<Self> {
+        Self::start_with(folder, endpoints, vault, flags, &[])
+    }
+
+    /// The same with further environment variables: where it is to fail, say.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_with(
+        folder: &Path,
+        endpoints: &[String],
+        vault: &VaultPlace,
+        flags: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let state = folder.join("state");
         let endpoints = endpoints.join(",");
@@ -78,7 +92,11 @@ impl Agent {
         let process = Process::spawn(
             &binary("revkeep-agent")?,
             arguments,
-            vault.environment.clone(),
+            vault
+                .environment
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .chain(environment.iter().cloned()),
             &folder.join("agent.log"),
         )?;
         Ok(Self { process })
@@ -92,6 +110,19 @@ impl Agent {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// How it ended, or `None` while it runs.
+    ///
+    /// # Errors
+    /// When its state cannot be read.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.ended()
+    }
+
+    /// The last `lines` lines of its log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.process.log_tail(lines)
     }
 
     /// Fails if it has ended by itself.

@@ -1,52 +1,33 @@
-//! Where the credentials for S3 come from, found out before the first request.
-//!
-//! Without any, the client of the store would ask the address at which a cloud's machines find their role, and hang for
-//! minutes where there is no such cloud. So that address is tried once, briefly, and only when nothing else is set.
+//! S3's chain: keys, a workload identity, a container's or a machine's role.
 
-use std::time::Duration;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use url::Url;
 
-use crate::error::{ErrorKind, VaultError};
-
-/// Where a machine in a cloud finds the credentials of its role.
-const METADATA_ENDPOINT: &str = "http://169.254.169.254";
-/// On such a machine it answers within milliseconds.
-const METADATA_PATIENCE: Duration = Duration::from_secs(2);
+use super::{Environment, METADATA_ENDPOINT, machine_role, missing};
+use crate::error::VaultError;
 
 /// Makes sure that there are credentials to try: in the environment, of a workload identity, a container's or a
 /// machine's role.
 ///
 /// # Errors
 /// `Config` when there are none, or only half of them; the message names the variables.
-pub(crate) async fn check(
+pub(crate) async fn s3(
     address: &Url,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(), VaultError> {
-    let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
-    let missing = |what: String| {
-        let message = format!("vault {address}: {what}");
-        Err(VaultError::new(ErrorKind::Config, message))
-    };
-    let truth = |name: &str| {
-        variable(name).is_some_and(|value| matches!(&*value.to_lowercase(), "1" | "true"))
-    };
+    let environment = Environment(variable);
+    let set = |name: &str| environment.is_set(name);
+    let truth = |name: &str| environment.says_yes(name);
+    let missing = |what: &str| Err(missing(address, what));
     if truth("AWS_SKIP_SIGNATURE") {
         return Ok(());
     }
     match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
         (true, true) => return Ok(()),
         (true, false) => {
-            return missing(
-                "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not: set both".into(),
-            );
+            return missing("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not: set both");
         }
         (false, true) => {
-            return missing(
-                "AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not: set both".into(),
-            );
+            return missing("AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not: set both");
         }
         (false, false) => {}
     }
@@ -59,53 +40,27 @@ pub(crate) async fn check(
     let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN for \
                   a workload identity";
     if truth("AWS_EC2_METADATA_DISABLED") {
-        return missing(format!("there are no credentials: {advice}"));
+        return missing(&format!("there are no credentials: {advice}"));
     }
-    let endpoint =
-        variable("AWS_METADATA_ENDPOINT").unwrap_or_else(|| METADATA_ENDPOINT.to_owned());
-    if answers(&endpoint).await {
-        return Ok(());
-    }
-    missing(format!(
-        "there are no credentials: {advice}; this is no cloud machine with a role either, since nothing answers at \
-         {endpoint}"
-    ))
-}
-
-/// Whether an HTTP server answers there, whatever it says.
-async fn answers(endpoint: &str) -> bool {
-    let Ok(url) = Url::parse(endpoint) else {
-        return false;
-    };
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return false;
-    };
-    let exchange = async {
-        let mut stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut start = [0; 5];
-        stream.read_exact(&mut start).await?;
-        std::io::Result::Ok(start == *b"HTTP/")
-    };
-    matches!(
-        tokio::time::timeout(METADATA_PATIENCE, exchange).await,
-        Ok(Ok(true))
-    )
+    let endpoint = environment.get("AWS_METADATA_ENDPOINT");
+    let endpoint = endpoint.unwrap_or_else(|| METADATA_ENDPOINT.to_owned());
+    machine_role(address, endpoint, advice).await
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     async fn ask(variables: &[(&str, &str)]) -> Result<(), VaultError> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         let url = Url::parse("s3://bucket/x").unwrap();
-        check(&url, |name| {
+        s3(&url, |name| {
             variables.get(name).map(|value| (*value).to_owned())
         })
         .await
