@@ -93,7 +93,7 @@ impl Session<'_> {
     /// Captures until `stop`, or until the source is another one; then flushes.
     ///
     /// # Errors
-    /// [`AgentError::Lineage`] when the source is another one; what is not stored then goes up beside the next session.
+    /// [`AgentError::Lineage`] when the source is another one; what is not stored then goes up beside what is captured after it.
     #[expect(
         clippy::too_many_lines,
         reason = "the tasks of a session, each once, in the order in which they begin and end"

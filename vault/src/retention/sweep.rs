@@ -53,11 +53,6 @@ pub enum Progress {
         /// Their manifests.
         bases: Vec<String>,
     },
-    /// The round was taken back.
-    TakenBack {
-        /// The round.
-        round: u32,
-    },
     /// The round is over.
     Swept {
         /// The round.
