@@ -28,7 +28,7 @@
 //! somebody does.
 //!
 //! A source that continues no timeline gets a new one, with the parent and the highest revision that both share, found by
-//! comparing a snapshot with the segments of the vault ([`fork`]). It is created once, so that agents which race agree; the
+//! comparing a snapshot with the segments of the vault (`fork.rs`). It is created once, so that agents which race agree; the
 //! record holds the content of one revision of the source, so that an agent that comes later can tell whether it is its own.
 
 mod connect;
