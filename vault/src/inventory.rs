@@ -84,9 +84,6 @@ pub struct Newest {
     pub cursor: Revision,
     /// The segments on the way from the base to the cursor, by first and last revision.
     pub segments: Vec<SegmentEntry>,
-    /// Ranges between the first base and the newest that are neither covered nor recorded as lost: gone for good, by the
-    /// compact revision of the base on their far side.
-    pub unnamed: Vec<(Revision, Revision)>,
 }
 
 /// The names of a timeline, before any object was read.
@@ -297,14 +294,12 @@ impl Timeline {
             };
             let from = base.facts.revision;
             let cursor = reach(&names.segments, from);
-            let unnamed = self.unnamed(&names).await?;
             let mut segments = names.segments;
             segments.retain(|segment| segment.last > from && segment.first <= cursor);
             return Ok(Some(Newest {
                 base,
                 cursor,
                 segments,
-                unnamed,
             }));
         }
         Ok(None)

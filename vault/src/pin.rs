@@ -14,8 +14,8 @@ impl Cluster {
     ///
     /// # Errors
     /// `Refused` when there is another of this name, which stays as it is, or when deletions have begun that the pin is too
-    /// late for, and `Retry` while it is being decided what they delete: then it is set and may come too late. As the store
-    /// fails.
+    /// late for, and `Retry` while it is being decided what they delete: then it is not set. As the store fails: then it may
+    /// be set.
     pub async fn set_pin(&self, name: &PinName, pin: &PinRecord) -> Result<(), VaultError> {
         self.put_pin(name, pin).await?;
         self.holds(name, pin).await

@@ -289,6 +289,7 @@ async fn apply(
     output: Output,
 ) -> Result<(), VaultError> {
     let rules = policy.rules(cluster);
+    let mut refused = None;
     let progress = vault
         .cluster(cluster)
         .apply_retention(&rules, &policy.zone)
@@ -328,6 +329,12 @@ async fn apply(
             objects,
             left,
         } => {
+            if !left.is_empty() {
+                refused = Some(format!(
+                    "the store refuses to delete {} objects; grant the right, or wait until they are not locked any more",
+                    left.len()
+                ));
+            }
             for damage in &left {
                 error(&format!(
                     "{cluster}: {} stays: {}",
@@ -355,5 +362,8 @@ async fn apply(
         }
         Output::Simple => line(&format!("{cluster}: {text}")),
     }
-    Ok(())
+    match refused {
+        Some(refused) => Err(VaultError::new(ErrorKind::Refused, refused)),
+        None => Ok(()),
+    }
 }

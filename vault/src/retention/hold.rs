@@ -11,8 +11,21 @@ use crate::coverage::Coverage;
 use crate::error::{ErrorKind, VaultError};
 
 impl Cluster {
-    /// Looks for verdicts after a pin was put: whoever writes one afterwards sees the pin.
+    /// Looks for verdicts after a pin was put: whoever writes one afterwards sees the pin. One that comes too late, or may,
+    /// is taken back, so that no pin stands for what may be gone, and it can be set again.
     pub(crate) async fn holds(&self, name: &PinName, pin: &PinRecord) -> Result<(), VaultError> {
+        let Some(late) = self.comes_late(name, pin).await? else {
+            return Ok(());
+        };
+        self.remove_pin(name).await?;
+        Err(late)
+    }
+
+    async fn comes_late(
+        &self,
+        name: &PinName,
+        pin: &PinRecord,
+    ) -> Result<Option<VaultError>, VaultError> {
         let rounds = Rounds(self);
         for round in rounds.list().await? {
             let decided = round.stored(Part::Verdict).is_some();
@@ -23,14 +36,14 @@ impl Cluster {
                 continue;
             }
             let Some(going) = rounds.objects(round.number, Part::Sweep).await? else {
-                return Err(VaultError::new(
+                return Ok(Some(VaultError::new(
                     ErrorKind::Retry,
                     format!(
-                        "pin {name}: it is set, and deletions of {} are being decided at this moment, so it may come too \
-                         late: set it again in a minute to know",
+                        "pin {name}: it is not set: deletions of {} are being decided, so it may come too late; try again \
+                         once `revkeep-vault retention apply` has ended them",
                         self.name
                     ),
-                ));
+                )));
             };
             let goes: HashSet<&str> = going
                 .bases
@@ -43,15 +56,15 @@ impl Cluster {
             left.segments
                 .retain(|segment| !goes.contains(segment.name.as_str()));
             if !Coverage::compute(&left).contains(pin.revision) {
-                return Err(VaultError::new(
+                return Ok(Some(VaultError::new(
                     ErrorKind::Refused,
                     format!(
-                        "pin {name}: it comes too late: what brings revision {} of {} back is being deleted",
+                        "pin {name}: it is not set, for it comes too late: what brings revision {} of {} back is being deleted",
                         pin.revision, self.name
                     ),
-                ));
+                )));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }

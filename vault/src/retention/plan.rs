@@ -268,26 +268,25 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Keeps what brings a revision back. False where nothing does.
+    /// Keeps what brings a revision back: a base with the segments that lead on from it, and a base whose own history holds
+    /// it. Both, because a segment may turn out to be damaged or distrusted. False where there is neither.
     fn keep_pin(&mut self, pin: &Pinned) -> bool {
         let reason = Reason::Pin(pin.name.clone());
-        if let Some(anchor) = self.anchor(pin.revision) {
+        let anchor = self.anchor(pin.revision);
+        if let Some(anchor) = anchor {
             self.keep_bases(&reason, |base| base.revision == anchor);
             self.keep_segments(&reason, |segment| {
                 segment.last > anchor && segment.first <= pin.revision
             });
-            return true;
         }
-        let bases = self.timeline.bases.iter();
-        let covering =
-            bases.filter(|base| (base.compact_revision..=base.revision).contains(&pin.revision));
-        let Some(revision) = covering.map(|base| base.revision).min() else {
-            return false;
-        };
-        self.keep_bases(&reason, |base| {
-            base.revision == revision && base.compact_revision <= pin.revision
-        });
-        true
+        let holds =
+            |base: &StoredBase| (base.compact_revision..=base.revision).contains(&pin.revision);
+        let bases = self.timeline.bases.iter().filter(|base| holds(base));
+        let nearest = bases.map(|base| base.revision).min();
+        if let Some(nearest) = nearest {
+            self.keep_bases(&reason, |base| base.revision == nearest && holds(base));
+        }
+        anchor.is_some() || nearest.is_some()
     }
 
     fn finish(self, floor: Option<Revision>) -> TimelinePlan {

@@ -17,6 +17,7 @@ use crate::inventory::Damage;
 use crate::layout::{self, ChunkName, NameKind, ObjectName};
 use crate::objects::Created;
 use crate::probe::probe;
+use crate::timeline::Timeline;
 use crate::writing;
 
 /// A base that was begun longer ago than this, by the store's clock, is given up when deletions wait for it. Its agent
@@ -329,8 +330,9 @@ impl Cluster {
         let mut left = Vec::new();
         // A base that stays needs its chunks.
         let mut needed = HashSet::new();
+        let timelines = self.timelines().await?;
         for base in &objects.bases {
-            let listed = self.listed_chunks(base).await?;
+            let listed = self.listed_chunks(&timelines, base).await?;
             if let Some(refused) = self.refused(base).await? {
                 left.push(refused);
                 needed.extend(listed);
@@ -351,8 +353,12 @@ impl Cluster {
         Ok(left)
     }
 
-    async fn listed_chunks(&self, base: &str) -> Result<Vec<ChunkName>, VaultError> {
-        for timeline in self.timelines().await? {
+    async fn listed_chunks(
+        &self,
+        timelines: &[Timeline],
+        base: &str,
+    ) -> Result<Vec<ChunkName>, VaultError> {
+        for timeline in timelines {
             let path = layout::timeline_folder(&self.name, timeline.id);
             let folder = self.vault.objects.path(&path);
             let Some(kind) = layout::parse(&folder, &self.vault.objects.path(base)) else {

@@ -405,6 +405,43 @@ fn a_flood_of_bases_drives_out_no_point() {
     }
 }
 
+/// A segment may be damaged or distrusted: then the base whose own history holds the revision still brings it back.
+#[test]
+fn a_pin_holds_the_segments_that_lead_to_it_and_the_base_that_holds_it() {
+    let history = History {
+        now: start() + TimeDelta::days(1_000),
+        pins: vec![Pinned {
+            name: "audit".into(),
+            timeline: TimelineId::FIRST,
+            revision: Revision(15),
+            expires: None,
+        }],
+        timelines: vec![TimelineHistory {
+            id: TimelineId::FIRST,
+            bases: vec![
+                base("a".into(), start(), 10, 0),
+                base("b".into(), start() + TimeDelta::hours(1), 20, 12),
+                base("c".into(), start() + TimeDelta::hours(2), 40, 39),
+            ],
+            segments: vec![segment("s".into(), start(), 11, 20)],
+        }],
+    };
+    let rules = Rules {
+        minimum: 1,
+        daily: 0,
+        monthly: 0,
+        ..Rules::default()
+    };
+    let timeline = &plan(&history, &rules, &Utc).timelines[0];
+    let pin = [Reason::Pin("audit".into())];
+    let reasons = timeline.bases[..2].iter().chain(&timeline.segments);
+    assert!(
+        reasons
+            .map(|decision| &decision.reasons)
+            .all(|reasons| *reasons == pin)
+    );
+}
+
 #[test]
 fn the_newest_state_of_an_idle_cluster_stays() {
     let history = History {
