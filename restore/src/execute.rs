@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::error::{Kind, RestoreError};
+use crate::leases::LeaseRule;
 use crate::prepare::Prepared;
 use crate::replay::index_rows;
 use crate::report::{Report, ResultHash, Seconds};
@@ -56,6 +57,12 @@ impl Destination {
             | Self::StoreDir { path, .. }
             | Self::SnapshotFile { path } => path,
         }
+    }
+
+    /// How many members are restored one by one; 1 for a file that all take.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.cluster().map_or(1, |cluster| cluster.members.len())
     }
 
     /// What an operator does with the result.
@@ -303,15 +310,16 @@ fn report(
     Report {
         plan: prepared.report.clone(),
         target: destination.path().to_path_buf(),
-        restored_rows: built.replayed.rows,
+        restored_rows: built.rows,
         db_bytes: built.bytes,
         hashkv: ResultHash {
-            hash: built.replayed.hash,
+            hash: built.hash,
             revision: prepared.recipe.target,
             compact_revision: prepared.recipe.compact_revision,
         },
         compared_with: built.replayed.proofs,
-        leases: built.replayed.leases.len(),
+        leases: built.leases,
+        detached_rows: (prepared.recipe.leases == LeaseRule::Detach).then_some(built.detached_rows),
         leases_with_unknown_ttl: built
             .synthesised_leases
             .iter()

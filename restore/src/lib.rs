@@ -7,6 +7,7 @@
 //! Read next: [`point`] finds the revision, [`plan`] decides, [`replay`] streams and proves, [`target`] puts it into place; [`past`]
 //! reads without restoring, [`live`] writes into a live cluster.
 
+pub mod bump;
 pub mod command;
 pub mod demo;
 pub mod error;

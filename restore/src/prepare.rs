@@ -6,8 +6,9 @@ use revkeep_schemas::hashkv::TombstoneRule;
 use revkeep_schemas::manifest::SmallBucket;
 use revkeep_vault::Piece;
 
+use crate::bump::Bump;
 use crate::error::RestoreError;
-use crate::leases::granted;
+use crate::leases::{LeaseRule, granted};
 use crate::overlap::{self, Overlaps};
 use crate::plan::{History, Plan, Target, choose, compact_revision_at};
 use crate::replay::{Recipe, proofs};
@@ -47,6 +48,37 @@ pub struct Prepared {
     pub notes: Vec<String>,
     /// The plan in words.
     pub report: PlanReport,
+}
+
+impl Prepared {
+    /// Raises the result's revision once its rows are proved, and compacts all before.
+    pub fn bump(&mut self, bump: Bump) {
+        self.recipe.bumped = Some(bump.revision);
+        self.notes.push(format!(
+            "HashKV is of the rows before the revision is bumped; the cluster answers from revision {} on, and for what is older              that it is compacted",
+            bump.revision
+        ));
+        self.report.bump = Some(bump);
+    }
+
+    /// Says what becomes of leases once the rows are proved.
+    pub fn with_leases(&mut self, rule: LeaseRule) {
+        self.recipe.leases = rule;
+        self.report.leases = rule;
+        self.notes.extend(match rule {
+            LeaseRule::Keep => None,
+            LeaseRule::Detach => Some(
+                "what the source reported is compared before the leases are taken off; rows that named one differ from the \
+                 source's then, and so does the HashKV of the result"
+                    .to_owned(),
+            ),
+            LeaseRule::Expire => Some(
+                "leases have a second left: keys whose lease nobody keeps alive are deleted right after the start, by \
+                 revisions of their own. etcd 3.5.0 and 3.5.1 do not read what is left, and let them run their granted time"
+                    .to_owned(),
+            ),
+        });
+    }
 }
 
 /// Decides. Reads indexes of segments, and rows only where segments overlap ([`overlap`]).
@@ -113,6 +145,8 @@ fn assemble(
         base_digest: base.digest,
         rule: TombstoneRule::for_version(&base.facts.etcd_version),
         checkpoints: Vec::new(),
+        bumped: None,
+        leases: LeaseRule::Keep,
     };
     let known: Vec<_> = base
         .facts
@@ -164,6 +198,8 @@ fn assemble(
             base_compact_revision: recipe.floor,
             chunks: base.chunks.len(),
             segments: segments.len(),
+            bump: None,
+            leases: LeaseRule::Keep,
             overlaps: overlap::OverlapReport::default(),
             rows: base.rows.saturating_add(segment_rows),
             plain_bytes,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use revkeep_schemas::Revision;
 
+use crate::bump::Bump;
+use crate::leases::LeaseRule;
 use crate::overlap::OverlapReport;
 use crate::point::Point;
 use crate::replay::Proof;
@@ -55,6 +57,12 @@ pub struct PlanReport {
     pub chunks: usize,
     /// Segments after the base.
     pub segments: usize,
+    /// To which revision the result is raised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bump: Option<Bump>,
+    /// What becomes of leases.
+    #[serde(rename = "lease_rule")]
+    pub leases: LeaseRule,
     /// How segments that overlap were compared.
     pub overlaps: OverlapReport,
     /// Rows to read.
@@ -93,8 +101,11 @@ pub struct Report {
     pub hashkv: ResultHash,
     /// The comparisons with what the source reported; all were equal.
     pub compared_with: Vec<Proof>,
-    /// Leases in the result.
+    /// Leases that keys of the result are attached to.
     pub leases: usize,
+    /// Rows whose lease was taken off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detached_rows: Option<u64>,
     /// Leases whose TTL the vault does not know: they got one hour.
     pub leases_with_unknown_ttl: Vec<String>,
     /// What the reader has to know besides.
@@ -148,6 +159,9 @@ impl fmt::Display for PlanReport {
             ),
         )?;
         line(f, "segments", self.segments)?;
+        if let Some(bump) = &self.bump {
+            line(f, "bumped", bump)?;
+        }
         if self.overlaps.segments > 0 {
             line(f, "overlaps", self.overlaps)?;
         }
@@ -186,6 +200,9 @@ impl fmt::Display for Report {
         line(f, "compact revision", self.plan.compact_revision)?;
         line(f, "rows", self.restored_rows)?;
         line(f, "database", size(self.db_bytes))?;
+        if let Some(bump) = &self.plan.bump {
+            line(f, "bumped", bump)?;
+        }
         line(f, "HashKV", self.hashkv.hash)?;
         for proof in &self.compared_with {
             line(
@@ -200,7 +217,10 @@ impl fmt::Display for Report {
         if self.plan.overlaps.segments > 0 {
             line(f, "overlaps", self.plan.overlaps)?;
         }
-        line(f, "leases", self.leases)?;
+        match self.detached_rows {
+            None => line(f, "leases", self.leases)?,
+            Some(rows) => line(f, "leases", format!("taken off {rows} rows"))?,
+        }
         let s = &self.seconds;
         line(
             f,

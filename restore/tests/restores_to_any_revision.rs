@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use revkeep_restore::bump::Bump;
 use revkeep_restore::execute::{Destination, execute};
+use revkeep_restore::leases::LeaseRule;
 use revkeep_restore::overlap::Overlaps;
 use revkeep_restore::plan::{History, Target};
 use revkeep_restore::prepare::{Request, prepare};
@@ -145,6 +147,8 @@ struct Case {
     target: Revision,
     everything: bool,
     old: bool,
+    leases: LeaseRule,
+    bump: Option<i64>,
 }
 
 fn scaled(low: i64, high: i64, share: u16) -> Revision {
@@ -156,28 +160,44 @@ fn cases() -> impl Strategy<Value = Case> {
     let transactions = vec(vec(change, 1..4), 1..40);
     let shares = any::<(u16, u16, u16, u16, u16)>();
     let flags = any::<(bool, bool, bool)>();
-    (transactions, shares, flags, vec(1i64..9, 1..9), 0i64..4).prop_map(
-        |(transactions, share, flags, cuts, overlap)| {
-            let rows = history(&transactions);
-            let last = rows.last().map_or(Revision::INITIAL, |row| row.key.main);
-            let base = scaled(1, last.0, share.0);
-            let floor = scaled(0, base.0, share.1);
-            let after = scaled(base.0, last.0, share.2);
-            let mark = (after, scaled(floor.0, after.0, share.3));
-            Case {
-                target: scaled(floor.0.max(1), last.0, share.4),
-                mark: (flags.0 && after > base).then_some(mark),
-                everything: flags.1,
-                old: flags.2,
-                rows,
-                last,
-                base,
-                floor,
-                cuts,
-                overlap,
-            }
-        },
+    let leases = prop_oneof![
+        Just(LeaseRule::Keep),
+        Just(LeaseRule::Detach),
+        Just(LeaseRule::Expire)
+    ];
+    let finish = (leases, prop::option::of(1i64..5_000_000_000));
+    (
+        transactions,
+        shares,
+        flags,
+        vec(1i64..9, 1..9),
+        0i64..4,
+        finish,
     )
+        .prop_map(
+            |(transactions, share, flags, cuts, overlap, (leases, bump))| {
+                let rows = history(&transactions);
+                let last = rows.last().map_or(Revision::INITIAL, |row| row.key.main);
+                let base = scaled(1, last.0, share.0);
+                let floor = scaled(0, base.0, share.1);
+                let after = scaled(base.0, last.0, share.2);
+                let mark = (after, scaled(floor.0, after.0, share.3));
+                Case {
+                    target: scaled(floor.0.max(1), last.0, share.4),
+                    mark: (flags.0 && after > base).then_some(mark),
+                    everything: flags.1,
+                    old: flags.2,
+                    rows,
+                    last,
+                    base,
+                    floor,
+                    cuts,
+                    overlap,
+                    leases,
+                    bump,
+                }
+            },
+        )
 }
 
 impl Case {
@@ -255,6 +275,51 @@ impl Case {
         }
     }
 
+    /// What is left of the rows of the source once they were proved.
+    fn finished(&self, proved: &[RowBuf]) -> Vec<RowBuf> {
+        let detach = |row: &RowBuf| {
+            let kv = KeyValue::decode(&row.value).unwrap();
+            let value = if row.key.tombstone {
+                row.value.to_vec()
+            } else {
+                KeyValue { lease: 0, ..kv }.encode()
+            };
+            RowBuf {
+                key: row.key,
+                value: value.into(),
+            }
+        };
+        let mut rows = match self.leases {
+            LeaseRule::Detach => proved.iter().map(detach).collect(),
+            _ => proved.to_vec(),
+        };
+        rows.extend(self.bump.map(|amount| RowBuf {
+            key: RowKey {
+                main: Revision(self.target.0 + amount),
+                sub: 0,
+                tombstone: false,
+            },
+            value: Vec::new().into(),
+        }));
+        rows
+    }
+
+    /// The vault knows no lease of these histories, so each has an hour.
+    fn lease_rows(&self, used: BTreeSet<i64>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let ids = used.into_iter().map(|id| {
+            // ID = 1, TTL = 2 (3600 as a varint), RemainingTTL = 3.
+            let mut value = vec![8, u8::try_from(id).unwrap(), 16, 0x90, 0x1c];
+            if self.leases == LeaseRule::Expire {
+                value.extend([24, 1]);
+            }
+            (id.to_be_bytes().to_vec(), value)
+        });
+        match self.leases {
+            LeaseRule::Detach => Vec::new(),
+            _ => ids.collect(),
+        }
+    }
+
     fn history(&self) -> History {
         if self.everything {
             History::Everything
@@ -262,6 +327,15 @@ impl Case {
             History::AsSource
         }
     }
+}
+
+fn entries(db: &DbFile, bucket: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut cursor = db.bucket(bucket).unwrap().unwrap().cursor();
+    let mut all = Vec::new();
+    while let Some((key, value)) = cursor.next_entry().unwrap() {
+        all.push((key.to_vec(), value.to_vec()));
+    }
+    all
 }
 
 async fn timeline() -> Timeline {
@@ -274,10 +348,11 @@ async fn timeline() -> Timeline {
 fn restore(
     runtime: &Runtime,
     timeline: &Timeline,
-    target: Target,
-    history: History,
+    case: &Case,
     path: PathBuf,
 ) -> Result<Report, RestoreError> {
+    let target = Target::Revision(case.target);
+    let history = case.history();
     let prepared = runtime.block_on(async {
         let source = Source::open(timeline.cluster(), None).await?;
         let request = Request {
@@ -285,7 +360,11 @@ fn restore(
             history,
             overlaps: Overlaps::All,
         };
-        let prepared = prepare(&source, request).await?;
+        let mut prepared = prepare(&source, request).await?;
+        prepared.with_leases(case.leases);
+        if let Some(amount) = case.bump {
+            prepared.bump(Bump::by(case.target, amount)?);
+        }
         Ok::<_, RestoreError>((source, prepared))
     });
     let (source, prepared) = prepared?;
@@ -307,8 +386,14 @@ fn restore(
     )
 }
 
+/// As many as `REVKEEP_CASES` says, or so many as take a few seconds.
+fn number_of_cases() -> u32 {
+    let asked = std::env::var("REVKEEP_CASES").ok();
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(96)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(number_of_cases()))]
 
     #[test]
     fn the_result_is_the_models(case in cases()) {
@@ -320,9 +405,8 @@ proptest! {
             case.store(&timeline, known).await;
             timeline
         });
-        let target = Target::Revision(case.target);
         let path = place.path().join("data");
-        let report = restore(&runtime, &timeline, target, case.history(), path.clone()).unwrap();
+        let report = restore(&runtime, &timeline, &case, path.clone()).unwrap();
 
         let compact = case.compact_revision();
         // What the base had dropped cannot come back, and a tombstone at the floor is what the base had.
@@ -331,7 +415,8 @@ proptest! {
             .into_iter()
             .chain(case.rows.iter().filter(|row| row.key.main > case.base).cloned())
             .collect();
-        let expected = compacted(&up_to(&stored, case.target), compact, case.rule());
+        let proved = compacted(&up_to(&stored, case.target), compact, case.rule());
+        let expected = case.finished(&proved);
         let db = DbFile::open(path.join("member/snap/db")).unwrap();
         let mut rows = db.rows().unwrap();
         let mut restored = Vec::new();
@@ -339,6 +424,12 @@ proptest! {
             restored.push(row.to_buf());
         }
         prop_assert_eq!(&restored, &expected);
+        prop_assert_eq!(report.restored_rows, expected.len() as u64);
+        let bumped = case.bump.map(|amount| Revision(case.target.0 + amount));
+        let last = expected.last().map_or(Revision::INITIAL, |row| row.key.main);
+        prop_assert_eq!(bumped.unwrap_or(last.max(compact)), db.snapshot_revision().unwrap());
+        let finished = (compact > Revision::ZERO).then_some(compact);
+        prop_assert_eq!(db.compact_revisions().unwrap(), (bumped.or(finished), finished));
         prop_assert_eq!(report.hashkv.compact_revision, compact);
         prop_assert_eq!(report.hashkv.hash, hash(&expected, case.target, compact, case.rule()));
         prop_assert_eq!(report.compared_with.len(), 1);
@@ -349,7 +440,9 @@ proptest! {
             .map(|row| KeyValue::decode(&row.value).unwrap().lease)
             .filter(|lease| *lease != 0)
             .collect();
-        prop_assert_eq!(report.leases, leases.len());
+        let rows = case.lease_rows(leases);
+        prop_assert_eq!(report.leases, rows.len());
+        prop_assert_eq!(entries(&db, b"lease"), rows);
     }
 
     #[test]
@@ -362,9 +455,8 @@ proptest! {
             case.store(&timeline, known ^ 1).await;
             timeline
         });
-        let target = Target::Revision(case.target);
         let path = place.path().join("data");
-        let error = restore(&runtime, &timeline, target, case.history(), path).unwrap_err();
+        let error = restore(&runtime, &timeline, &case, path).unwrap_err();
         prop_assert_eq!(error.kind(), Kind::Verification);
         prop_assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
     }

@@ -104,6 +104,17 @@ impl Listing {
     pub fn bases(&self) -> impl DoubleEndedIterator<Item = Revision> {
         self.bases.iter().filter_map(base_revision)
     }
+
+    /// The highest revision that any name tells of: of a base, a segment or a gap; zero where there is none.
+    pub fn highest(&self) -> Revision {
+        let segments = self.segments.iter().map(|segment| segment.last);
+        let gaps = self.gaps.iter().filter_map(|name| match name.kind {
+            NameKind::Gap { last, .. } => Some(last),
+            _ => None,
+        });
+        let all = self.bases().chain(segments).chain(gaps);
+        all.fold(Revision::ZERO, Ord::max)
+    }
 }
 
 fn base_revision(name: &ObjectName) -> Option<Revision> {

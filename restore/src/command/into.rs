@@ -47,9 +47,6 @@ pub(super) struct IntoArguments {
     /// Delete keys under the prefix that were not there at that revision
     #[arg(long)]
     delete_extra: bool,
-    /// What becomes of the leases of keys
-    #[arg(long, value_enum, default_value_t)]
-    leases: LeasePolicy,
     /// Write the plan into this file; with --apply, carry out the plan in it, from where it was left
     #[arg(long, value_name = "FILE")]
     plan_file: Option<PathBuf>,
@@ -138,6 +135,8 @@ pub(super) struct From<'a> {
     pub(super) wanted: &'a Wanted,
     /// The keys.
     pub(super) prefix: &'a str,
+    /// What becomes of their leases.
+    pub(super) leases: LeasePolicy,
 }
 
 #[derive(Serialize)]
@@ -283,7 +282,7 @@ async fn decide(
     let is = read(live, from.prefix.as_bytes()).await?;
     let options = Options {
         delete_extra: arguments.delete_extra,
-        leases: arguments.leases,
+        leases: from.leases,
     };
     let plan = LivePlan::decide(was, is, options);
     let header = Header {
@@ -292,7 +291,7 @@ async fn decide(
         revision: revision.0,
         prefix: encoded(from.prefix.as_bytes()),
         delete_extra: arguments.delete_extra,
-        leases: arguments.leases,
+        leases: from.leases,
         live_revision: plan.live_revision,
         unchanged: plan.unchanged,
         granted: granted(&found.source, revision, &plan).await?,
@@ -335,7 +334,7 @@ fn refuse_another(
         from.cluster,
         encoded(from.prefix.as_bytes()),
         arguments.delete_extra,
-        arguments.leases,
+        from.leases,
     );
     let planned = (
         header.cluster.as_str(),

@@ -1,6 +1,7 @@
 //! The operator's command line.
 
 mod diff;
+mod finish;
 mod get;
 mod info;
 mod into;
@@ -13,6 +14,7 @@ mod restore;
 mod selection;
 mod signals;
 mod value;
+mod whole;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

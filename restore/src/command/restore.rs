@@ -1,27 +1,23 @@
 //! `revkeep restore`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Instant;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use revkeep_schemas::member::{NewMember, RestoredCluster};
 
+use super::Output;
+use super::finish::FinishArguments;
 use super::into::{self, IntoArguments};
 use super::keys_out::{self, Place};
 use super::point::PointArguments;
-use super::{Output, answer, signals};
+use super::whole::{DepthArguments, Whole};
 use crate::error::{Kind, RestoreError};
-use crate::execute::{Destination, execute};
-use crate::overlap::Overlaps;
-use crate::plan::{History, Target};
-use crate::point::{Resolved, describe, resolve};
-use crate::prepare::{Request, prepare};
-use crate::report::DryRun;
+use crate::execute::Destination;
+use crate::leases::LeaseRule;
+use crate::live::LeasePolicy;
+use crate::point::resolve;
 use crate::source::open_cluster;
-use crate::target::{Membership, refuse_unless_free};
+use crate::target::Membership;
 
 /// What `revkeep restore` takes.
 #[derive(Debug, Args)]
@@ -78,12 +74,10 @@ pub(super) struct Arguments {
         conflicts_with = "snapshot_file"
     )]
     wal_dir: Option<PathBuf>,
-    /// Keep all history that the vault has, not only what the source still had
-    #[arg(long)]
-    keep_history: bool,
-    /// Compare all segments that overlap, row by row where their indexes do not tell; by default only where it costs little
-    #[arg(long)]
-    verify_overlaps: bool,
+    #[command(flatten)]
+    depth: DepthArguments,
+    #[command(flatten)]
+    finish: FinishArguments,
     /// Print what would be read, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -120,6 +114,20 @@ impl Arguments {
         }
         if self.into.into.is_empty() && self.into.acts() {
             return invalid("--apply, --delete-extra and --plan-file are for --into. Try: --into ENDPOINTS --prefix PREFIX".to_owned());
+        }
+        if of_keys && self.finish.alters_the_whole() {
+            return invalid(
+                "--bump-revision and --mark-compacted are for whole clusters. Try: --data-dir DIR"
+                    .to_owned(),
+            );
+        }
+        let exported = named
+            .first()
+            .is_some_and(|name| matches!(*name, "--ndjson" | "--files"));
+        if exported && self.finish.leases != LeaseRule::Keep {
+            return invalid(
+                "--leases is for clusters. Try: --data-dir DIR, or --into ENDPOINTS".to_owned(),
+            );
         }
         Ok(())
     }
@@ -169,22 +177,6 @@ impl Arguments {
         });
         Ok(store.chain(etcd).next())
     }
-
-    fn request(&self, target: Target) -> Request {
-        Request {
-            target,
-            history: if self.keep_history {
-                History::Everything
-            } else {
-                History::AsSource
-            },
-            overlaps: if self.verify_overlaps {
-                Overlaps::All
-            } else {
-                Overlaps::Small
-            },
-        }
-    }
 }
 
 /// Restores, or prints the plan.
@@ -202,6 +194,7 @@ pub(super) async fn run(
             timeline: arguments.point.timeline.as_deref(),
             wanted: &wanted,
             prefix: arguments.prefix.as_deref().unwrap_or_default(),
+            leases: live_leases(arguments.finish.leases)?,
         };
         return Box::pin(into::run(from, &arguments.into, output)).await;
     }
@@ -225,65 +218,27 @@ pub(super) async fn run(
             "no target is named. Try: --data-dir DIR, --store-dir DIR, --snapshot-file FILE, --into ENDPOINTS, --ndjson FILE, --files DIR, or --dry-run to see the plan",
         ));
     }
-    if let Some(destination) = &destination {
-        // Before anything is fetched; looked at again when the result is placed.
-        let directory = !matches!(destination, Destination::SnapshotFile { .. });
-        refuse_unless_free(destination.path(), directory)?;
-        if let Some(wal_dir) = &arguments.wal_dir {
-            refuse_unless_free(wal_dir, true)?;
-        }
-    }
-    let mut cancelled = signals::cancellation();
-    let started = Instant::now();
-    let deciding = async {
-        let cluster = open_cluster(vault, &arguments.cluster).await?;
-        let timeline = arguments.point.timeline.as_deref();
-        let Resolved { source, target } = resolve(&cluster, timeline, &wanted).await?;
-        let mut prepared = prepare(&source, arguments.request(target)).await?;
-        prepared.report.point = Some(describe(&source, prepared.recipe.target).await);
-        Ok::<_, RestoreError>((source, prepared))
+    let whole = Whole {
+        vault,
+        cluster: &arguments.cluster,
+        timeline: arguments.point.timeline.as_deref(),
+        wanted: &wanted,
+        destination,
+        depth: &arguments.depth,
+        finish: &arguments.finish,
+        dry_run: arguments.dry_run,
     };
-    let (source, prepared) = tokio::select! {
-        decided = deciding => decided?,
-        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => {
-            return Err(crate::replay::interrupted());
-        }
-    };
-    let (Some(destination), false) = (destination, arguments.dry_run) else {
-        let (plan, notes) = (prepared.report, prepared.notes);
-        return answer(&DryRun { plan, notes }, output);
-    };
-    let plan_seconds = started.elapsed().as_secs_f64();
-    let bar = Arc::new(progress_bar(prepared.total_bytes));
-    let shown = bar.clone();
-    let runtime = tokio::runtime::Handle::current();
-    let working = tokio::task::spawn_blocking(move || {
-        execute(
-            &runtime,
-            &source,
-            &prepared,
-            &destination,
-            &cancelled,
-            plan_seconds,
-            &|bytes| shown.inc(bytes),
-        )
-    });
-    let report = working.await.map_err(|error| {
-        RestoreError::new(Kind::Failed, "the restore's thread ended early").because(error)
-    });
-    bar.finish_and_clear();
-    answer(&report??, output)
+    Box::pin(whole.run(output)).await
 }
 
-/// A bar on standard error, where that is a terminal.
-fn progress_bar(total_bytes: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::hidden());
-    }
-    let bar = ProgressBar::new(total_bytes);
-    let style = "{elapsed_precise} [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
-    match ProgressStyle::with_template(style) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+/// What becomes of leases in a live cluster.
+fn live_leases(rule: LeaseRule) -> Result<LeasePolicy, RestoreError> {
+    match rule {
+        LeaseRule::Keep => Ok(LeasePolicy::Keep),
+        LeaseRule::Detach => Ok(LeasePolicy::Drop),
+        LeaseRule::Expire => Err(RestoreError::new(
+            Kind::Invalid,
+            "--leases expire is for whole clusters. Try: --leases detach, which leaves keys without a lease",
+        )),
     }
 }

@@ -12,6 +12,7 @@ use revkeep_schemas::{Revision, Row, RowKey};
 use super::proof::compacted;
 use super::{Batches, LeaseHolders, Proof, Sequence};
 use crate::error::{Kind, RestoreError};
+use crate::leases::LeaseRule;
 
 /// What to make of the rows.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub struct Recipe {
     pub rule: TombstoneRule,
     /// What the source said, to be compared with.
     pub checkpoints: Vec<Checkpoint>,
+    /// The revision to which the result is raised once its rows are proved.
+    pub bumped: Option<Revision>,
+    /// What becomes of leases once the rows are proved.
+    pub leases: LeaseRule,
 }
 
 impl Recipe {

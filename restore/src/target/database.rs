@@ -8,12 +8,13 @@ use revkeep_schemas::boltdb::{
     UnsyncedDb,
 };
 use revkeep_schemas::compaction::LiveIndex;
+use revkeep_schemas::hashkv::HashView;
 use revkeep_schemas::manifest::SmallBucket;
 use revkeep_schemas::member::{RestoredCluster, backend_rows, survives_restore};
 use revkeep_schemas::{Revision, Row, RowKey};
 
 use crate::error::RestoreError;
-use crate::leases::lease_rows;
+use crate::leases::{LeaseRule, detached, lease_rows};
 use crate::replay::{Batches, Recipe, Replay, Replayed};
 
 /// All buckets of an etcd server, which makes those that are missing (etcd, `server/storage/schema/bucket.go`).
@@ -47,8 +48,16 @@ pub struct Contents<'a> {
 /// What was built.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// The rows.
+    /// The rows, as they were proved.
     pub replayed: Replayed,
+    /// Rows in the file.
+    pub rows: u64,
+    /// HashKV over them, at the target and the compact revision.
+    pub hash: u32,
+    /// Leases in the file.
+    pub leases: usize,
+    /// Rows whose lease was taken off.
+    pub detached_rows: u64,
     /// Bytes of the file.
     pub bytes: u64,
     /// Leases whose TTL had to be made up.
@@ -77,25 +86,83 @@ pub fn build_database(
     let mut db = DbWriter::create(path, options)?;
     db.begin_bucket(KEY_BUCKET)?;
     let mut parts = PartStarts::default();
+    let mut detaching = (recipe.leases == LeaseRule::Detach).then(|| Detaching {
+        view: recipe.result_view(),
+        rows: 0,
+    });
     let put = |row: &Row<'_>| {
         parts.note(row);
-        Ok(db.put_row(row)?)
+        match &mut detaching {
+            None => Ok(db.put_row(row)?),
+            Some(detaching) => detaching.put(row, index, &mut db),
+        }
     };
     let replayed = Replay::new(recipe, index, seed).run(batches, put, progress)?;
+    let mut rows = replayed.rows;
+    if let Some(bumped) = recipe.bumped {
+        db.put_row(&bump_row(bumped))?;
+        rows += 1;
+    }
     db.end_bucket()?;
-    let leases = lease_rows(&replayed.leases, contents.granted);
+    let leases = lease_rows(&replayed.leases, contents.granted, recipe.leases);
+    let lease_count = leases.rows.len();
     db.write_bucket(b"lease", leases.rows)?;
-    for (name, rows) in small_buckets(recipe.compact_revision, contents)? {
+    for (name, rows) in small_buckets(recipe, contents)? {
         db.write_bucket(&name, rows)?;
     }
     let (summary, unsynced) = db.finish_unsynced()?;
+    let (hash, detached_rows) = match detaching {
+        None => (replayed.hash, 0),
+        Some(detaching) => (detaching.view.finish(), detaching.rows),
+    };
     let built = Built {
         bytes: summary.bytes,
         synthesised_leases: leases.synthesised,
         part_starts: parts.starts,
+        rows,
+        hash,
+        leases: lease_count,
+        detached_rows,
         replayed,
     };
     Ok((built, unsynced))
+}
+
+/// The row that a bumped revision leaves: without key and value, as etcd's own tool writes it.
+pub(super) fn bump_row(bumped: Revision) -> Row<'static> {
+    Row {
+        key: RowKey {
+            main: bumped,
+            sub: 0,
+            tombstone: false,
+        },
+        value: &[],
+    }
+}
+
+/// Takes leases off rows that were proved, and folds the hash that the result then has.
+#[derive(Debug)]
+struct Detaching {
+    view: HashView,
+    rows: u64,
+}
+
+impl Detaching {
+    fn put(
+        &mut self,
+        row: &Row<'_>,
+        index: &LiveIndex,
+        db: &mut DbWriter,
+    ) -> Result<(), RestoreError> {
+        let without = detached(row.value)?;
+        self.rows += u64::from(without.is_some());
+        let row = Row {
+            key: row.key,
+            value: without.as_deref().unwrap_or(row.value),
+        };
+        self.view.update(&row, index, Recipe::AT_TARGET)?;
+        Ok(db.put_row(&row)?)
+    }
 }
 
 /// Cuts a stream of rows between revisions, so that several threads can read it later.
@@ -121,7 +188,7 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// All buckets but rows and leases.
 fn small_buckets(
-    compact_revision: Revision,
+    recipe: &Recipe,
     contents: &Contents<'_>,
 ) -> Result<BTreeMap<Vec<u8>, Rows>, RestoreError> {
     let mut buckets: BTreeMap<Vec<u8>, Rows> = BUCKETS
@@ -139,7 +206,13 @@ fn small_buckets(
     buckets.remove(KEY_BUCKET);
     buckets.remove(b"lease".as_slice());
     let meta = buckets.entry(META_BUCKET.to_vec()).or_default();
-    for name in [SCHEDULED_COMPACT_REV, FINISHED_COMPACT_REV] {
+    let finished = recipe.compact_revision;
+    // A server that finds more scheduled than finished goes on with the compaction.
+    let scheduled = recipe.bumped.unwrap_or(finished);
+    for (name, compact_revision) in [
+        (SCHEDULED_COMPACT_REV, scheduled),
+        (FINISHED_COMPACT_REV, finished),
+    ] {
         meta.remove(name);
         if compact_revision > Revision::ZERO {
             let at = RowKey {

@@ -8,9 +8,10 @@ use std::thread;
 use revkeep_schemas::boltdb::DbFile;
 use revkeep_schemas::compaction::LiveIndex;
 use revkeep_schemas::hashkv::HashView;
-use revkeep_schemas::{Revision, RowSource};
+use revkeep_schemas::{Revision, Row, RowSource};
 
 use super::Built;
+use super::database::bump_row;
 use crate::error::{Kind, RestoreError};
 use crate::replay::Recipe;
 
@@ -67,7 +68,7 @@ pub fn read_back(
         }
     }
     let hash = view.unwrap_or_else(|| recipe.result_view()).finish();
-    if (hash, count) == (built.replayed.hash, built.replayed.rows) {
+    if (hash, count) == (built.hash, built.rows) {
         return Ok(());
     }
     Err(RestoreError::new(
@@ -75,8 +76,8 @@ pub fn read_back(
         format!(
             "{}: {count} rows with HashKV {hash} were read back where {} with {} were written: check this disk; nothing was left at the target",
             path.display(),
-            built.replayed.rows,
-            built.replayed.hash
+            built.rows,
+            built.hash
         ),
     ))
 }
@@ -135,6 +136,9 @@ impl<F: Fn() -> Result<(), RestoreError> + Sync> Reader<'_, F> {
             if row.key.main >= part.end {
                 break;
             }
+            if row.key.main > self.recipe.target {
+                self.check_bumped(&row)?;
+            }
             view.update(&row, self.index, Recipe::AT_TARGET)?;
             rows += 1;
             bytes += row.encoded_len() as u64;
@@ -148,6 +152,22 @@ impl<F: Fn() -> Result<(), RestoreError> + Sync> Reader<'_, F> {
             rows,
             view,
         })
+    }
+}
+
+impl<F> Reader<'_, F> {
+    /// Above the target there is the row of a bumped revision alone, which no hash at the target covers.
+    fn check_bumped(&self, row: &Row<'_>) -> Result<(), RestoreError> {
+        if self.recipe.bumped.map(bump_row) == Some(*row) {
+            return Ok(());
+        }
+        Err(RestoreError::new(
+            Kind::Verification,
+            format!(
+                "row {}_{} was read back above the target {}: check this disk; nothing was left at the target",
+                row.key.main, row.key.sub, self.recipe.target
+            ),
+        ))
     }
 }
 
