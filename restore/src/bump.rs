@@ -61,6 +61,7 @@ pub struct LastSeen {
     pub unix_ms: Option<i64>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn displayed<S: serde::Serializer>(id: &TimelineId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }

@@ -335,7 +335,9 @@ async fn check_detach(world: &World, target: &EtcdVersion) -> Result<()> {
     );
     let mut client = etcd.client().await?;
     let mut expected = world.truth.keys.clone();
-    expected.iter_mut().for_each(|key| key.lease = 0);
+    for key in &mut expected {
+        key.lease = 0;
+    }
     ensure!(
         keys_at(&mut client, 0).await? == expected && expected != world.truth.keys,
         "the keys differ in more than their leases"
