@@ -210,7 +210,7 @@ impl Cluster {
         }
     }
 
-    fn timeline_name(&self, timeline: TimelineId) -> ObjectName {
+    pub(crate) fn timeline_name(&self, timeline: TimelineId) -> ObjectName {
         ObjectName {
             cluster: self.name.clone(),
             timeline,

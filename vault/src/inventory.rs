@@ -126,7 +126,7 @@ fn base_revision(name: &ObjectName) -> Option<Revision> {
 
 impl Inventory {
     /// Takes the segments out that hold what is recorded not to be what the source had.
-    fn set_distrusted_aside(&mut self) {
+    pub(crate) fn set_distrusted_aside(&mut self) {
         for gap in self.gaps.iter().map(|gap| &gap.record) {
             if !gap.distrusted {
                 continue;

@@ -27,6 +27,7 @@ pub mod retention;
 mod timeline;
 mod unproven;
 mod vault;
+pub mod verify;
 mod writing;
 
 pub use cache::IndexCache;

@@ -120,10 +120,10 @@ impl Timeline {
         Ok(self.chunk_rows(chunk, Buffers::default()).await?.bytes)
     }
 
-    /// The key filter of a chunk; `None` where it has none.
+    /// The key filter of a chunk; `None` where it has none that can be used: then the chunk has to be read, and is verified.
     ///
     /// # Errors
-    /// As [`Timeline::chunk`].
+    /// `NotFound` when the chunk is gone; as the store fails.
     pub async fn chunk_keys(&self, chunk: &ChunkRef) -> Result<Option<KeyFilter>, VaultError> {
         let Some(range) = chunk_keys_range(chunk) else {
             return Ok(None);
@@ -142,9 +142,16 @@ impl Timeline {
             // Written anew by another version of this program: where the filter is now, the manifest cannot know.
             return Ok(None);
         }
-        let filter = decode_chunk_keys(&bytes, &chunk.hash).map_err(VaultError::format(path))?;
-        keep(cache, &label, || bytes.to_vec());
-        Ok(filter)
+        match decode_chunk_keys(&bytes, &chunk.hash) {
+            Ok(filter) => {
+                keep(cache, &label, || bytes.to_vec());
+                Ok(filter)
+            }
+            Err(error) => {
+                tracing::warn!(chunk = path, %error, "a key filter cannot be used: the whole chunk is read");
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -177,7 +177,7 @@ impl Timeline {
     /// Reads the manifest of one base.
     pub(crate) async fn base(&self, name: &ObjectName) -> Result<BaseManifest, VaultError> {
         let identity = self.identity(name);
-        let void = writing::void(self, name);
+        let void = writing::void(self.cluster.vault.id, name);
         let decode = |object: Bytes| {
             if envelope::open(&object, &void).is_ok() {
                 return Err(VaultError::new(

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{self, Identity, Kind};
 use revkeep_schemas::manifest::{BaseManifest, ChunkHash, ChunkRef, RoundVerdict};
-use revkeep_schemas::names::{TimelineId, Uid};
+use revkeep_schemas::names::{TimelineId, Uid, VaultId};
 
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
@@ -72,11 +72,19 @@ pub(crate) fn parse_intent(name: &str) -> Option<(TimelineId, Revision, Uid)> {
     ours.then_some((timeline, revision, uid))
 }
 
+/// The identity of the intent of a base.
+pub(crate) fn intent_identity(vault: VaultId, base: &ObjectName) -> Identity {
+    Identity {
+        kind: Kind::Intent,
+        ..base.identity(vault)
+    }
+}
+
 /// What stands in the place of a base that will never be.
-pub(crate) fn void(timeline: &Timeline, name: &ObjectName) -> Identity {
+pub(crate) fn void(vault: VaultId, base: &ObjectName) -> Identity {
     Identity {
         kind: Kind::Void,
-        ..timeline.identity(name)
+        ..base.identity(vault)
     }
 }
 
@@ -94,10 +102,7 @@ impl Timeline {
         let cluster = &self.cluster;
         let folder = intents_folder(cluster);
         let path = format!("{folder}/{}", intent_name(self.id, revision, uid));
-        let identity = Identity {
-            kind: Kind::Intent,
-            ..self.identity(&name)
-        };
+        let identity = intent_identity(self.cluster.vault.id, &name);
         let object = envelope::seal(&identity, &cluster.vault.writer, &[]);
         cluster.vault.objects.put_unique(&path, object).await?;
         let mut marks = cluster.marks.lock().await;
@@ -176,7 +181,7 @@ impl Timeline {
             return Ok(());
         };
         match vault.objects.find(&path).await {
-            Ok(Some(there)) if envelope::open(&there, &void(self, &intent.name)).is_ok() => {
+            Ok(Some(there)) if envelope::open(&there, &void(vault.id, &intent.name)).is_ok() => {
                 Err(VaultError::new(
                     ErrorKind::Retry,
                     format!(
@@ -191,7 +196,7 @@ impl Timeline {
     /// Puts a void in the place of a base that is not there. What is there then is the base or a void, for good.
     pub(crate) async fn give_up_base(&self, name: &ObjectName) -> Result<Created, VaultError> {
         let vault = &self.cluster.vault;
-        let object = envelope::seal(&void(self, name), &vault.writer, &[]);
+        let object = envelope::seal(&void(vault.id, name), &vault.writer, &[]);
         vault.objects.create(&name.path(), object).await
     }
 }

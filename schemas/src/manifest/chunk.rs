@@ -84,7 +84,8 @@ pub fn encode_chunk(
     plain: &[u8],
     zstd_level: i32,
 ) -> Result<Bytes, FormatError> {
-    if !ChunkHash::of(plain).begins(&identity.name) {
+    let hash = ChunkHash::of(plain);
+    if !hash.begins(&identity.name) {
         return Err(FormatError::misuse(
             format!("chunk {}", identity.name),
             "it is not the name of these rows",
@@ -94,7 +95,7 @@ pub fn encode_chunk(
         zstd::bulk::compress(plain, zstd_level).map_err(FormatError::io("pack a chunk"))?;
     // Rows that cannot be read are stored all the same; they only are not found by key.
     let filter = KeyFilter::of_rows(plain).ok().flatten();
-    let filter = filter.map(|filter| sealed_filter(&filter.encode(), &identity.name));
+    let filter = filter.map(|filter| sealed_filter(&filter.encode(), &hash));
     let mut body = Vec::with_capacity(8 + packed.len());
     body.extend_from_slice(&(plain.len() as u64).to_le_bytes());
     body.extend_from_slice(&packed);
@@ -108,10 +109,10 @@ pub fn encode_chunk(
     Ok(envelope::seal(identity, writer, &body))
 }
 
-/// A filter and the hash that binds it to its chunk.
-fn sealed_filter(filter: &[u8], name: &str) -> Vec<u8> {
+/// A filter and the hash that binds it to the rows of its chunk, whatever round the chunk was stored in.
+fn sealed_filter(filter: &[u8], chunk: &ChunkHash) -> Vec<u8> {
     let hash = Sha256::new()
-        .chain_update(name)
+        .chain_update(chunk.to_string())
         .chain_update(filter)
         .finalize();
     [filter, hash.as_slice()].concat()
@@ -154,7 +155,7 @@ pub fn decode_chunk_keys(
 ) -> Result<Option<KeyFilter>, FormatError> {
     let end = bytes.len().saturating_sub(envelope::HASH_LEN);
     let filter = bytes.slice(..end);
-    if *bytes != sealed_filter(&filter, &chunk.to_string()) {
+    if *bytes != sealed_filter(&filter, chunk) {
         return Err(FormatError::corrupt(
             format!("key filter of chunk {chunk}"),
             0,
@@ -247,3 +248,6 @@ pub(crate) fn unpack(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

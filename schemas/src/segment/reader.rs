@@ -7,6 +7,7 @@ use super::footer::{FOOTER_LEN, SegmentFooter};
 use super::index::{Frame, SegmentIndex};
 use crate::digest::RowDigest;
 use crate::envelope::{Envelope, Identity};
+use crate::kv::key_of;
 use crate::manifest::unpack;
 use crate::row::EncodedRows;
 use crate::{FormatError, Revision};
@@ -142,7 +143,7 @@ impl SegmentReader {
     }
 
     /// Reads everything and compares it with the index: every revision is there, rows are in order, counts and the
-    /// digest are right. Memory is that of one frame.
+    /// digest are right, and no frame hides a key that it has. Memory is that of one frame.
     ///
     /// # Errors
     /// [`FormatError::Corrupt`] when anything differs.
@@ -161,6 +162,14 @@ impl SegmentReader {
                 let follows = revision == next || (last.is_some() && revision.next() == next);
                 if !follows || last.is_some_and(|last| place <= last) {
                     return Err(wrong(frame, &format!("revision {next}"), revision));
+                }
+                if !frame.may_hold(key_of(row.value)?) {
+                    return Err(FormatError::corrupt(
+                        "segment frame",
+                        frame.offset,
+                        "bounds and a filter with all keys",
+                        format!("a key of revision {revision} outside of them"),
+                    ));
                 }
                 next = revision.next();
                 last = Some(place);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectMeta;
 use object_store::path::Path;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{self, Identity, Kind};
@@ -72,11 +73,11 @@ impl Rounds<'_> {
         format!("clusters/{}/deletions", self.0.name)
     }
 
-    fn path(&self, number: u32, part: Part) -> String {
+    pub(crate) fn path(&self, number: u32, part: Part) -> String {
         format!("{}/{number:010}/{}", self.folder(), part.name())
     }
 
-    fn identity(&self, number: u32, part: Part) -> Identity {
+    pub(crate) fn identity(&self, number: u32, part: Part) -> Identity {
         Identity {
             kind: part.kind(),
             vault: self.0.vault.id,
@@ -87,6 +88,23 @@ impl Rounds<'_> {
             level: 0,
             name: number.to_string(),
         }
+    }
+
+    /// Which part stands at a path, if any does.
+    pub(crate) fn parse(&self, path: &Path) -> Option<(u32, Part)> {
+        parse(&self.0.vault.objects.path(&self.folder()), path)
+    }
+
+    /// Every part that is there, and its size.
+    pub(crate) async fn parts(&self) -> Result<Vec<(u32, Part, u64)>, VaultError> {
+        let objects = &self.0.vault.objects;
+        let folder = objects.path(&self.folder());
+        let metas = objects.list(&self.folder()).await?;
+        let part = |meta: &ObjectMeta| {
+            let (number, part) = parse(&folder, &meta.location)?;
+            Some((number, part, meta.size))
+        };
+        Ok(metas.iter().filter_map(part).collect())
     }
 
     /// All rounds, ascending.

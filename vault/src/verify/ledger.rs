@@ -1,0 +1,263 @@
+//! What was seen of a cluster, and when each object was last read: a local file.
+//!
+//! Losing it costs one more reading, and the memory of what was there. The file has a line `revkeep-ledger 1`, one of the
+//! head that was seen (`head TIMELINE REVISION HEARTBEAT`), one for each object (when it was proven in seconds since 1970 or 0 for
+//! never, its bytes, its name in the cluster's folder), and the SHA-256 of all before.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use revkeep_schemas::Revision;
+use revkeep_schemas::names::{ClusterName, TimelineId, VaultId};
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{ErrorKind, VaultError};
+
+const FIRST_LINE: &str = "revkeep-ledger 1";
+
+/// Timeline and durable revision of a head, and its heartbeat in milliseconds since 1970.
+type SeenHead = ((TimelineId, Revision), i64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    bytes: u64,
+    /// 0 for one that was listed and never read.
+    proven_unix_s: i64,
+}
+
+/// What was seen of one cluster.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    head: Option<SeenHead>,
+    seen: HashMap<String, Seen>,
+}
+
+impl Ledger {
+    /// The ledger of a cluster in a folder; an empty one where there is none, or where the file is damaged, which is warned of.
+    ///
+    /// # Errors
+    /// `Config` when the file is there and cannot be read.
+    pub fn open(folder: &Path, vault: VaultId, cluster: &ClusterName) -> Result<Self, VaultError> {
+        let path = folder.join(vault.to_string()).join(cluster.as_str());
+        let mut ledger = Self {
+            path,
+            head: None,
+            seen: HashMap::new(),
+        };
+        let text = match fs::read_to_string(&ledger.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ledger),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => String::new(),
+            text => text.map_err(|error| ledger.failed("read", error))?,
+        };
+        if ledger.read(&text).is_none() {
+            tracing::warn!(
+                file = %ledger.path.display(),
+                "the ledger is damaged and begun anew: what is missing since then is only found where something points to it"
+            );
+            ledger.head = None;
+            ledger.seen.clear();
+        }
+        Ok(ledger)
+    }
+
+    fn read(&mut self, text: &str) -> Option<()> {
+        let (body, hash) = text.trim_end().rsplit_once('\n')?;
+        if hash_of(body) != hash {
+            return None;
+        }
+        let mut lines = body.lines();
+        if lines.next()? != FIRST_LINE {
+            return None;
+        }
+        for line in lines {
+            let mut words = line.splitn(3, ' ');
+            let (one, two, three) = (words.next()?, words.next()?, words.next()?);
+            if one == "head" {
+                let (revision, heartbeat) = three.split_once(' ')?;
+                let at = (two.parse().ok()?, Revision(revision.parse().ok()?));
+                self.head = Some((at, heartbeat.parse().ok()?));
+                continue;
+            }
+            let seen = Seen {
+                proven_unix_s: one.parse().ok()?,
+                bytes: two.parse().ok()?,
+            };
+            self.seen.insert(three.to_owned(), seen);
+        }
+        Some(())
+    }
+
+    /// Writes the file anew, whole or not at all.
+    ///
+    /// # Errors
+    /// `Config` when it cannot be written.
+    pub fn save(&self) -> Result<(), VaultError> {
+        let mut text = format!("{FIRST_LINE}\n");
+        if let Some(((timeline, revision), heartbeat)) = self.head {
+            let _infallible = writeln!(text, "head {timeline} {revision} {heartbeat}");
+        }
+        let mut names: Vec<_> = self.seen.iter().collect();
+        names.sort_by_key(|(name, _)| *name);
+        for (name, seen) in names {
+            let _infallible = writeln!(text, "{} {} {name}", seen.proven_unix_s, seen.bytes);
+        }
+        let body = text.trim_end();
+        let whole = format!("{body}\n{}\n", hash_of(body));
+        let write = || {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder)?;
+            let scratch = self
+                .path
+                .with_extension(format!("{}.new", std::process::id()));
+            let mut file = fs::File::create(&scratch)?;
+            file.write_all(whole.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&scratch, &self.path)
+        };
+        write().map_err(|error| self.failed("write", error))
+    }
+
+    fn failed(&self, verb: &str, error: std::io::Error) -> VaultError {
+        let message = format!(
+            "{verb} the ledger {}: mend its permissions, or name another folder",
+            self.path.display()
+        );
+        VaultError::new(ErrorKind::Config, message).with_source(error)
+    }
+
+    /// Whether an object was not read within the period. They come due one after the other within its last eighth, so that
+    /// what was read in one go is not due in one go for ever.
+    pub(super) fn is_due(
+        &self,
+        name: &str,
+        bytes: u64,
+        now: DateTime<Utc>,
+        period: Duration,
+    ) -> bool {
+        let Some(seen) = self.seen.get(name).filter(|seen| seen.bytes == bytes) else {
+            return true;
+        };
+        let period = period.as_secs();
+        let early = xxh3_64(name.as_bytes()) % (period / 8).max(1);
+        let age = now.timestamp().saturating_sub(seen.proven_unix_s);
+        seen.proven_unix_s == 0
+            || u64::try_from(age).is_ok_and(|age| age >= period.saturating_sub(early))
+    }
+
+    /// When an object was last proven, in seconds since 1970; 0 for never.
+    pub(super) fn proven(&self, name: &str) -> i64 {
+        self.seen.get(name).map_or(0, |seen| seen.proven_unix_s)
+    }
+
+    /// Notes that an object was listed.
+    pub(super) fn saw(&mut self, name: &str, bytes: u64) {
+        let seen = self.seen.entry(name.to_owned()).or_insert(Seen {
+            bytes,
+            proven_unix_s: 0,
+        });
+        if seen.bytes != bytes {
+            *seen = Seen {
+                bytes,
+                proven_unix_s: 0,
+            };
+        }
+    }
+
+    /// Notes that an object was proven, or with 0 that it has to be read again.
+    pub(super) fn note(&mut self, name: &str, proven_unix_s: i64) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.proven_unix_s = proven_unix_s;
+        }
+    }
+
+    /// What was seen and is not among `there`.
+    pub(super) fn absent(&self, there: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut absent: Vec<_> = self.seen.keys().filter(|name| !there(name)).collect();
+        absent.sort();
+        absent.into_iter().cloned().collect()
+    }
+
+    /// Forgets an object that went with notice.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.seen.remove(name);
+    }
+
+    /// The newest head that was seen.
+    pub(super) fn head(&self) -> Option<SeenHead> {
+        self.head
+    }
+
+    /// Notes a head, unless a newer one was seen.
+    pub(super) fn saw_head(&mut self, at: (TimelineId, Revision), heartbeat_unix_ms: i64) {
+        self.head = self.head.max(Some((at, heartbeat_unix_ms)));
+    }
+}
+
+fn hash_of(text: &str) -> String {
+    let mut hex = String::new();
+    for byte in Sha256::digest(text) {
+        let _infallible = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &Path) -> Ledger {
+        Ledger::open(folder, VaultId([7; 16]), &ClusterName::new("c").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_was_noted_is_there_again_and_damage_forgets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = open(folder.path());
+        ledger.saw("a b", 5);
+        ledger.saw("c", 7);
+        ledger.note("c", 1_000);
+        ledger.saw_head((TimelineId(2), Revision(9)), 5);
+        ledger.saw_head((TimelineId(1), Revision(99)), 6);
+        ledger.save().unwrap();
+        let again = open(folder.path());
+        assert_eq!((again.seen, again.head), (ledger.seen.clone(), ledger.head));
+        assert_eq!(again.head, Some(((TimelineId(2), Revision(9)), 5)));
+
+        let text = fs::read_to_string(&ledger.path).unwrap();
+        fs::write(&ledger.path, text.replace("1000 7 c", "9000 7 c")).unwrap();
+        assert!(open(folder.path()).seen.is_empty());
+        fs::write(&ledger.path, [0xff, 0xfe]).unwrap();
+        assert!(open(folder.path()).seen.is_empty());
+    }
+
+    #[test]
+    fn each_object_is_due_once_a_period_and_new_bytes_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = open(folder.path());
+        let period = Duration::from_secs(8_000);
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        assert!(ledger.is_due("c", 7, at(0), period), "never seen");
+        ledger.saw("c", 7);
+        assert!(ledger.is_due("c", 7, at(0), period), "never read");
+        ledger.note("c", 1_000);
+        assert!(!ledger.is_due("c", 7, at(7_999), period));
+        assert!(ledger.is_due("c", 7, at(9_000), period));
+        assert!(ledger.is_due("c", 8, at(1_001), period), "another size");
+        assert!(ledger.is_due("c", 7, at(1_000), Duration::ZERO));
+        let spread = (0..64).filter(|n| {
+            let name = format!("{n}");
+            ledger.saw(&name, 1);
+            ledger.note(&name, 1_000);
+            ledger.is_due(&name, 1, at(8_500), period)
+        });
+        let spread = spread.count();
+        assert!((8..56).contains(&spread), "{spread}");
+    }
+}
