@@ -11,6 +11,9 @@
 //!   and another snapshot must be taken, of a source that is compacted at C' by then, `[C, C'-1]` is lost as well and
 //!   recorded then. Segments that were captured after R do not change that: without the first snapshot's base nothing
 //!   leads to them below C'.
+//! - A base that somebody asks for, or that the schedule does, may be stored before capture hears that the source was
+//!   compacted. Killed in between, the agent leaves a hole without a record; the next one to start finds it in the vault,
+//!   between what is covered and the base's own history, and records it before any other base.
 //! - When the agent dies before the base is stored, the next one begins at what the vault holds, finds the source's compact
 //!   revision again, and records what is lost from there. Recorded ranges may overlap; readers take the union, and
 //!   whatever another agent has captured counts as covered all the same.
@@ -22,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revkeep_schemas::Revision;
+use revkeep_vault::fail_point;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
@@ -107,6 +111,13 @@ impl Gaps {
         }
     }
 
+    /// All these are lost, since before this process.
+    pub async fn were_lost(&self, ranges: Vec<(Revision, Revision)>) {
+        for (first, last) in ranges {
+            self.lost(first, last).await;
+        }
+    }
+
     /// Waits until every gap that was told is recorded.
     pub async fn recorded(&self) {
         // The sender is held by `self`, so this ends by the condition alone.
@@ -127,6 +138,7 @@ impl GapRecorder {
                     timeline.put_gap(first, last, REASON).await
                 }
             };
+            fail_point::reached("gap.recording");
             while let Err(error) = put().await {
                 let wait = backoff.step();
                 tracing::warn!(%error, %first, %last, ?wait, "the gap was not recorded, trying again");
@@ -134,6 +146,7 @@ impl GapRecorder {
                 tokio::time::sleep(wait).await;
             }
             backoff.reset();
+            fail_point::reached("gap.recorded");
             tracing::info!(%first, %last, "the gap is recorded");
             self.head.lost(first, last);
             self.open.send_modify(|open| *open -= 1);

@@ -14,7 +14,7 @@ use revkeep_schemas::Revision;
 use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::manifest::TimelineRecord;
 use revkeep_schemas::names::{TimelineId, VaultId};
-use revkeep_vault::Vault;
+use revkeep_vault::{Vault, fail_point};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -125,7 +125,9 @@ impl Remembered {
         let temporary = state_dir.join(format!("{FILE}.tmp"));
         let mut file = create_private(&temporary)?;
         // Not synced: what a power cut leaves of it is read or passed over, and every write would disturb the disk.
+        fail_point::disk()?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        fail_point::reached("remembered.written");
         fs::rename(&temporary, state_dir.join(FILE))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use revkeep_vault::fail_point;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -115,6 +116,7 @@ impl Session<'_> {
             previous,
             base: (base, compact),
             cursor,
+            unnamed,
             taken,
             away,
             ..
@@ -152,6 +154,7 @@ impl Session<'_> {
         let remembering = tokio::spawn(remember(places, told, done.clone()));
         let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
         let recording = tokio::spawn(recorder.run());
+        gaps.were_lost(spool.lacks(unnamed)).await;
         let left = tokio::spawn(leftovers(directory.clone(), target.clone(), done.clone()));
         let shipping = Shipper {
             target: target.clone(),
@@ -211,6 +214,7 @@ impl Session<'_> {
         };
         drop((shipped, based));
         ending.cancel();
+        fail_point::reached("stop.flushing");
         turns.leave();
         let goes_on = !stop.is_cancelled()
             && matches!(captured, Err(AgentError::Lineage(_) | AgentError::Reopen));

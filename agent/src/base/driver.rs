@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
-use revkeep_vault::ErrorKind;
+use revkeep_vault::{ErrorKind, fail_point};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -197,9 +197,11 @@ impl Driver {
             chunks = manifest.chunks.len(),
             "base is durable"
         );
+        fail_point::reached("base.stored");
         self.leases.learn(&manifest.facts.buckets);
         self.head.monitor().base((&manifest.facts).into());
         self.head.base(revision, compact);
+        fail_point::reached("base.counted");
         let manifest = Arc::new(manifest);
         if let Some(reply) = job.reply.take() {
             // Whoever asked may have gone.

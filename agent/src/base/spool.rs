@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use revkeep_vault::fail_point;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
@@ -80,6 +81,7 @@ async fn receive(member: &Member, blocks: mpsc::Sender<Vec<u8>>) -> Result<(), A
     let mut stream = member.snapshot().await?;
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     while let Some(message) = member.snapshot_message(&mut stream).await? {
+        fail_point::reached("snapshot.receiving");
         block.extend_from_slice(message.blob());
         if block.len() >= BLOCK_BYTES {
             let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK_BYTES));
@@ -108,6 +110,7 @@ fn write(
         .map_err(failed())?;
     let mut check = TrailerCheck::default();
     while let Some(block) = incoming.blocking_recv() {
+        fail_point::disk().map_err(failed())?;
         file.write_all(&block).map_err(failed())?;
         check.update(&block);
     }

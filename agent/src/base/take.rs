@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 use revkeep_schemas::boltdb::DbFile;
 use revkeep_schemas::manifest::Checkpoint;
+use revkeep_vault::fail_point;
 
 use super::hash::checkpoint;
 use super::{Position, Spooled, spool};
@@ -36,6 +37,7 @@ pub async fn take(member: &Member, directory: &Path) -> Result<Taken, AgentError
     let started_unix_ms = Utc::now().timestamp_millis();
     let spooled = spool(member, directory.to_path_buf()).await?;
     let finished_unix_ms = Utc::now().timestamp_millis();
+    fail_point::reached("snapshot.received");
     let position = position(spooled.path().to_path_buf()).await?;
     let checkpoint = checkpoint(member, &identity, position.revision).await;
     tracing::info!(

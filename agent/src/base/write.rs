@@ -6,7 +6,7 @@ use revkeep_schemas::boltdb::{DbFile, KEY_BUCKET, Rows};
 use revkeep_schemas::hashkv::TombstoneRule;
 use revkeep_schemas::manifest::{BaseManifest, SmallBucket};
 use revkeep_schemas::{FormatError, Row, RowKey, RowSource};
-use revkeep_vault::{BaseFacts, come_after_others};
+use revkeep_vault::{BaseFacts, come_after_others, fail_point};
 
 use super::{Normaliser, Taken};
 use crate::AgentError;
@@ -35,6 +35,7 @@ pub async fn write(
     .await
     .map_err(|error| AgentError::Internal(format!("reading a snapshot: {error}")))??;
     let facts = facts(taken, buckets);
+    fail_point::reached("base.proved");
     Ok(target.timeline.write_base(facts, kept, previous).await?)
 }
 

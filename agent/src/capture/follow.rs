@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use revkeep_schemas::Revision;
 use revkeep_schemas::segment::MAX_FRAME_PLAIN_BYTES;
+use revkeep_vault::fail_point;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -292,11 +293,13 @@ impl Capture {
         self.wires.head.source_at(transaction.revision);
         let seen = Utc::now().timestamp_millis();
         let sealed = self.batcher.push(transaction, seen, Instant::now());
+        fail_point::reached("capture.added");
         Ok(self.offer(sealed).is_ok())
     }
 
     fn offer(&mut self, batch: Option<Batch>) -> Result<(), ()> {
         let Some(batch) = batch else { return Ok(()) };
+        fail_point::reached("capture.offering");
         self.wires.queue.offer(batch).map_err(|Full(batch)| {
             self.state.stuck = Some(batch);
         })

@@ -1,6 +1,7 @@
 //! Before a watch: whether the source is the one that was captured, and a base where one is needed.
 
 use revkeep_schemas::Revision;
+use revkeep_vault::fail_point;
 
 use super::Capture;
 use super::following::{Expected, Following};
@@ -109,6 +110,7 @@ impl Capture {
         if self.wires.jobs.send(job).await.is_err() {
             return Err(AgentError::Internal("the base task has ended".to_owned()));
         }
+        fail_point::reached("snapshot.handed-over");
         if let Some(hole) = hole.filter(|hole| hole.open) {
             self.state.healed = hole.number;
             self.wires.queue.healed(hole.number);

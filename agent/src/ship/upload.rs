@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revkeep_schemas::segment::SealedSegment;
-use revkeep_vault::come_after_others;
+use revkeep_vault::{come_after_others, fail_point};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::seal::{ZSTD_LEVEL, seal};
@@ -116,6 +116,7 @@ async fn seal_into(
             continue;
         }
         facts.returned(spool.returned());
+        fail_point::reached("segment.sealing");
         let gathered = Box::pin(facts.gather(&batch)).await;
         let writer = target.timeline.segment_writer(0, ZSTD_LEVEL);
         let sealing = tokio::task::spawn_blocking(move || {
@@ -126,6 +127,7 @@ async fn seal_into(
             .await
             .map_err(|error| AgentError::Internal(format!("sealing a segment: {error}")))??;
         drop(share);
+        fail_point::reached("segment.sealed");
         spool.admit(segment).await;
     }
     Ok(())
@@ -150,6 +152,7 @@ impl Uploader {
                 self.spool.acknowledged(&next).await;
                 continue;
             }
+            fail_point::reached("segment.uploading");
             if let Err(error) = self.attempt(segment).await {
                 let wait = backoff.step().max(error.least_wait());
                 tracing::warn!(%error, %first, %last, ?wait, "segment was not stored, trying again");
@@ -159,11 +162,14 @@ impl Uploader {
                 tokio::join!(self.spool.file(), tokio::time::sleep(wait));
                 continue;
             }
+            fail_point::reached("segment.stored");
             backoff.reset();
             let (bytes, rows) = (segment.bytes.len(), segment.index.rows);
             tracing::debug!(%first, %last, bytes, rows, "segment is durable");
             self.head.segment(first, last);
+            fail_point::reached("segment.counted");
             self.spool.acknowledged(&next).await;
+            fail_point::reached("segment.forgotten");
         }
     }
 

@@ -14,6 +14,7 @@ use revkeep_schemas::envelope::{Identity, Kind};
 use revkeep_schemas::names::{ClusterName, TimelineId, Uid, VaultId};
 use revkeep_schemas::segment::SealedSegment;
 use revkeep_schemas::{FormatError, Revision};
+use revkeep_vault::fail_point;
 
 use super::waiting::cost_of;
 use crate::AgentError;
@@ -240,10 +241,14 @@ impl Folder {
         let path = self.own.join(&name);
         let temporary = self.own.join(name + TEMPORARY);
         let write = || {
+            fail_point::disk()?;
             let mut file = create_private(&temporary)?;
+            fail_point::reached("spool.created");
             file.write_all(&segment.bytes)?;
+            fail_point::reached("spool.written");
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
+            fail_point::reached("spool.renamed");
             sync(&self.own)
         };
         write().inspect_err(|_| {

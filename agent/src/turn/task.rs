@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::Head;
-use revkeep_vault::{ErrorKind, HeadVersion, VaultError};
+use revkeep_vault::{ErrorKind, HeadVersion, VaultError, fail_point};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -354,7 +354,9 @@ impl TurnTask {
 
     async fn write(&mut self, head: &Head) -> Result<bool, VaultError> {
         let cluster = &self.target.cluster;
+        fail_point::reached("head.writing");
         let written = cluster.replace_head(head, self.version.clone()).await?;
+        fail_point::reached("head.written");
         let Some(version) = written else {
             if self.version.is_none() && cluster.head_version().await.is_err() {
                 // What stands there is damaged.
