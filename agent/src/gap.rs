@@ -11,15 +11,37 @@
 //!   and another snapshot must be taken, of a source that is compacted at C' by then, `[C, C'-1]` is lost as well and
 //!   recorded then. Segments that were captured after R do not change that: without the first snapshot's base nothing
 //!   leads to them below C'.
-//! - A base that somebody asks for, or that the schedule does, may be stored before capture hears that the source was
-//!   compacted. Killed in between, the agent leaves a hole without a record; the next one to start finds it in the vault,
-//!   between what is covered and the base's own history, and records it before any other base.
 //! - When the agent dies before the base is stored, the next one begins at what the vault holds, finds the source's compact
 //!   revision again, and records what is lost from there. Recorded ranges may overlap; readers take the union, and
 //!   whatever another agent has captured counts as covered all the same.
 //!
 //! A base waits until every gap that is known is recorded, so that a vault never shows a hole without its reason. Before
 //! the first base nothing is lost: coverage begins with its history.
+//!
+//! **Why no hole is without a record, wherever an agent is killed.** A start goes on at the newest base, so whatever lies
+//! before that base's history must be settled before the base is there: nobody looks for it afterwards. What settles it is one
+//! rule, which every base passes right before its first object goes up ([`crate::base`], `bridge.rs`), whoever asked for it
+//! and whatever capture knows by then: each revision between D, up to which the vault has no hole but recorded ones, and C,
+//! where the base's history begins, is in a gap that the store has acknowledged.
+//!
+//! - Killed before that, the agent leaves no base beyond the hole. The next one goes on at D, and finds what is lost anew.
+//! - Killed after it, the agent leaves records of everything between D and C, with the base or without it. What was captured
+//!   and not stored may be lost with the process, and is within those records if it lies below C; from C on the base has it.
+//! - D only grows, and by acknowledgements alone, so what was settled stays settled however long the base takes to upload.
+//!
+//! Most often C is far below D and there is nothing to settle. Where it is not, what is missing is usually on its way: in
+//! a segment that is not full, in the spool, in the watch, or with another agent. So the base waits for it as long as
+//! anything comes, has capture seal what it holds, and records what has not come after a minute in which nothing did. A
+//! record is never more than a reason: what is stored later all the same counts as covered, for coverage is computed from
+//! bases and segments.
+//!
+//! **Why retention's deletions are never called lost.** Nothing here looks at what lies before the newest base, neither at
+//! a start nor later, and D only grows. Retention thins out older history and keeps what the newest state needs: the newest
+//! base and every segment after it. So no range that it deleted lies between D and C.
+//!
+//! Two agents that both find an empty vault store a first base each. Whoever stores it looks once more for another one
+//! first, and settles what lies between the two. Only where both look before either stores, the source is compacted between
+//! the two snapshots, and the agent with the older one dies before its next segment, nobody knows of the other in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,13 +130,6 @@ impl Gaps {
             self.head.monitor().gap_found();
             self.open.send_modify(|open| *open += 1);
             room.send(Lost { first, last, wrong });
-        }
-    }
-
-    /// All these are lost, since before this process.
-    pub async fn were_lost(&self, ranges: Vec<(Revision, Revision)>) {
-        for (first, last) in ranges {
-            self.lost(first, last).await;
         }
     }
 

@@ -36,8 +36,6 @@ pub(crate) struct Opened {
     pub(crate) known: Known,
     /// A snapshot that was taken to tell what the source is.
     pub(crate) taken: Option<Taken>,
-    /// What was lost and not recorded by an earlier process.
-    pub(crate) unnamed: Vec<(Revision, Revision)>,
     /// Whether the store was away, and all this is remembered.
     pub(crate) away: bool,
 }
@@ -67,9 +65,7 @@ pub(crate) async fn open(route: &Route, state_dir: &Path) -> Result<(Opened, Mem
         taken,
     } = found;
     let cursor = newest.as_ref().map(|newest| newest.cursor);
-    let (previous, unnamed) = newest.map_or_else(Default::default, |newest| {
-        (Some(Arc::new(newest.base)), newest.unnamed)
-    });
+    let previous = newest.map(|newest| Arc::new(newest.base));
     let base = previous.as_ref().map_or_else(Default::default, |base| {
         (base.facts.revision, base.facts.compact_revision)
     });
@@ -80,7 +76,6 @@ pub(crate) async fn open(route: &Route, state_dir: &Path) -> Result<(Opened, Mem
         cursor,
         known,
         taken,
-        unnamed,
         away: false,
     };
     Ok((opened, member))
@@ -145,7 +140,6 @@ async fn known(
         cursor: Some(durable),
         known,
         taken: None,
-        unnamed: Vec::new(),
         away: true,
     })
 }

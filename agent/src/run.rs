@@ -4,18 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::AgentError;
 use crate::backoff::Backoff;
-use crate::base::{take, write};
+use crate::base::{Bridge, take, write};
 use crate::capture::batch::Limits;
 use crate::config::Dial;
+use crate::gap::gaps;
+use crate::head::HeadKeeper;
 use crate::lineage::judge;
 use crate::maintenance::{Keeper, Permit, Upkeep};
-use crate::open::{open, open_in_time};
+use crate::open::{Opened, open, open_in_time};
 use crate::schedule::Schedule;
 use crate::session::{Session, Stragglers};
 use crate::source::{Connection, Prefer};
@@ -26,6 +29,12 @@ use crate::turn::UploadPolicy;
 
 /// The longest wait before the vault is opened again.
 const REOPEN_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long the `snapshot` command waits for what an agent beside it may have captured: longer than the default flush
+/// interval.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at the vault meanwhile.
+const SNAPSHOT_LOOK: Duration = Duration::from_secs(2);
 
 /// Where from and where to.
 #[derive(Clone, Debug)]
@@ -213,9 +222,9 @@ async fn sessions(
 /// Takes one base, and gives what was stored.
 pub async fn snapshot(route: &Route, prefer: Prefer) -> Result<BaseManifest, AgentError> {
     let state_dir = StateDir::open(route.state_dir.as_deref())?;
-    let (opened, member) = Box::pin(open(route, state_dir.path())).await?;
+    let (mut opened, member) = Box::pin(open(route, state_dir.path())).await?;
     let connection = &route.connection;
-    let taken = if let Some(taken) = opened.taken {
+    let taken = if let Some(taken) = opened.taken.take() {
         taken
     } else {
         let preferred = prefer.member(connection, &member).await;
@@ -224,5 +233,36 @@ pub async fn snapshot(route: &Route, prefer: Prefer) -> Result<BaseManifest, Age
         judge(&taken, &opened.known, timeline, (connection, &member)).await?;
         taken
     };
+    settle(&opened, taken.position.compact_revision).await?;
     write(&opened.target, &taken, opened.previous.as_deref()).await
+}
+
+/// What lies before the base is stored, perhaps by an agent that runs beside this command, or recorded as lost.
+async fn settle(opened: &Opened, compact: Revision) -> Result<(), AgentError> {
+    let (revision, known) = opened.base;
+    let head = Arc::new(HeadKeeper::new(revision, known, opened.cursor));
+    let (gaps, recorder) = gaps(opened.target.clone(), Arc::clone(&head));
+    let recording = AbortOnDropHandle::new(tokio::spawn(recorder.run()));
+    let timeline = &opened.target.timeline;
+    let bridge = Bridge {
+        timeline,
+        head: &head,
+        gaps: &gaps,
+        patience: SNAPSHOT_PATIENCE,
+    };
+    let looking = async {
+        loop {
+            tokio::time::sleep(SNAPSHOT_LOOK).await;
+            // Where it does not answer, nothing is known to have come.
+            if let Ok(Some(reach)) = timeline.cursor().await {
+                head.found(reach);
+            }
+        }
+    };
+    tokio::select! {
+        settled = bridge.settle(compact) => settled?,
+        () = looking => {}
+    }
+    drop(recording);
+    Ok(())
 }

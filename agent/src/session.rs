@@ -116,7 +116,6 @@ impl Session<'_> {
             previous,
             base: (base, compact),
             cursor,
-            unnamed,
             taken,
             away,
             ..
@@ -154,7 +153,6 @@ impl Session<'_> {
         let remembering = tokio::spawn(remember(places, told, done.clone()));
         let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
         let recording = tokio::spawn(recorder.run());
-        gaps.were_lost(spool.lacks(unnamed)).await;
         let left = tokio::spawn(leftovers(directory.clone(), target.clone(), done.clone()));
         let shipping = Shipper {
             target: target.clone(),

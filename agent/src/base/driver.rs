@@ -12,7 +12,7 @@ use revkeep_vault::{ErrorKind, fail_point};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Taken, take, write};
+use super::{Bridge, PATIENCE, Taken, take, write};
 use crate::AgentError;
 use crate::backoff::Backoff;
 use crate::config::Dial;
@@ -177,7 +177,17 @@ impl Driver {
             self.gaps.lost(first, compact.previous()).await;
             job.heals = Some(first.max(compact));
         }
-        self.gaps.recorded().await;
+        let bridge = Bridge {
+            timeline: &self.target.timeline,
+            head: &self.head,
+            gaps: &self.gaps,
+            patience: PATIENCE,
+        };
+        if let Err(error) = bridge.settle(taken.position.compact_revision).await {
+            job.taken = Some(taken);
+            return Err(error);
+        }
+        fail_point::reached("base.settled");
         let written = write(&self.target, &taken, self.previous.as_deref()).await;
         let manifest = match written {
             Err(error) if store_failed(&error) => {

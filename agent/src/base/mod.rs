@@ -1,5 +1,6 @@
 //! Bases: a snapshot is taken, proven, and written to the vault while capture goes on.
 
+mod bridge;
 mod driver;
 mod hash;
 mod normal;
@@ -7,6 +8,7 @@ mod spool;
 mod take;
 mod write;
 
+pub use bridge::{Bridge, PATIENCE};
 pub use driver::{Driver, Job, Reply};
 pub use hash::HashPolicy;
 pub use normal::{Normaliser, Position};

@@ -35,6 +35,36 @@ impl Front {
         self.durable
     }
 
+    /// The vault was looked at: it has a base, and reaches this far.
+    pub fn found(&mut self, durable: Revision) {
+        self.durable = self.durable.max(Some(durable));
+        self.settle();
+    }
+
+    /// What lies between the durable revision and `below` and is not recorded as lost, in order; nothing before there is a
+    /// base. What is acknowledged beyond a hole counts as lacking: nothing leads to it yet.
+    #[must_use]
+    pub fn lacks(&self, below: Revision) -> Vec<(Revision, Revision)> {
+        let Some(durable) = self.durable else {
+            return Vec::new();
+        };
+        let mut next = durable.next();
+        let mut lacking = Vec::new();
+        for (first, last) in &self.lost.0 {
+            if *first >= below {
+                break;
+            }
+            if *first > next {
+                lacking.push((next, first.previous()));
+            }
+            next = next.max(last.next());
+        }
+        if next < below {
+            lacking.push((next, below.previous()));
+        }
+        lacking
+    }
+
     /// A segment is in the vault.
     pub fn segment(&mut self, first: Revision, last: Revision) {
         self.segments.add(first, last);
@@ -181,6 +211,32 @@ mod tests {
         assert_eq!(at(&front), None);
         front.base(Revision(7), Revision(3));
         assert_eq!(at(&front), Some(9));
+    }
+
+    #[test]
+    fn what_lies_before_a_base_is_there_or_recorded_or_lacking() {
+        let lacks = |front: &Front, below| {
+            let lacking = front.lacks(Revision(below)).into_iter();
+            lacking.map(|(a, b)| (a.0, b.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(lacks(&Front::new(None), 50), []);
+        let mut front = front(10);
+        assert_eq!(lacks(&front, 5), []);
+        assert_eq!(lacks(&front, 11), []);
+        assert_eq!(lacks(&front, 12), [(11, 11)]);
+        front.lost(Revision(15), Revision(20));
+        front.segment(Revision(25), Revision(30));
+        assert_eq!(lacks(&front, 31), [(11, 14), (21, 30)]);
+        assert_eq!(lacks(&front, 18), [(11, 14)]);
+        front.lost(Revision(11), Revision(14));
+        front.lost(Revision(21), Revision(40));
+        assert_eq!(lacks(&front, 35), []);
+        front.segment(Revision(11), Revision(24));
+        assert_eq!((at(&front), lacks(&front, 50)), (Some(30), vec![(41, 49)]));
+        let mut empty = Front::new(None);
+        empty.found(Revision(7));
+        empty.found(Revision(3));
+        assert_eq!(lacks(&empty, 9), [(8, 8)]);
     }
 
     proptest! {

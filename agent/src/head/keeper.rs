@@ -135,6 +135,18 @@ impl HeadKeeper {
         let _ = durable.wait_for(|durable| *durable > reached).await;
     }
 
+    /// What lies between the durable revision and `below` and is not recorded as lost; nothing before there is a base.
+    #[must_use]
+    pub fn lacks(&self, below: Revision) -> Vec<(Revision, Revision)> {
+        self.state.borrow().front.lacks(below)
+    }
+
+    /// The vault was looked at: it has a base, and reaches this far.
+    pub fn found(&self, durable: Revision) {
+        self.note(|state| state.front.found(durable));
+        self.moved();
+    }
+
     /// A segment is in the vault.
     pub fn segment(&self, first: Revision, last: Revision) {
         self.note(|state| state.front.segment(first, last));

@@ -185,14 +185,6 @@ impl Spool {
         }
     }
 
-    /// What of these ranges does not wait here.
-    #[must_use]
-    pub fn lacks(&self, ranges: Vec<(Revision, Revision)>) -> Vec<(Revision, Revision)> {
-        let state = self.state();
-        let lacking = |(first, last)| state.waiting.lacks(first, last);
-        ranges.into_iter().flat_map(lacking).collect()
-    }
-
     /// How full it is.
     #[must_use]
     pub fn load(&self) -> Load {

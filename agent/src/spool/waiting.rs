@@ -131,28 +131,6 @@ impl Waiting {
         Some(entry.source())
     }
 
-    /// What of `[first, last]` does not wait here.
-    #[must_use]
-    pub fn lacks(&self, first: Revision, last: Revision) -> Vec<(Revision, Revision)> {
-        let mut ranges: Vec<_> = self.entries.iter().map(|e| (e.first, e.last)).collect();
-        ranges.sort_unstable();
-        let mut lacking = Vec::new();
-        let mut next = first;
-        for (from, to) in ranges {
-            if from > last {
-                break;
-            }
-            if from > next {
-                lacking.push((next, from.previous()));
-            }
-            next = next.max(to.next());
-        }
-        if next <= last {
-            lacking.push((next, last));
-        }
-        lacking
-    }
-
     /// Takes a segment when there is room, or when it is the only one.
     ///
     /// # Errors

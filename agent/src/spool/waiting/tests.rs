@@ -268,20 +268,3 @@ proptest! {
         prop_assert_eq!(all, expected);
     }
 }
-
-#[test]
-fn what_waits_here_is_not_lacking() {
-    let mut waiting = Waiting::new(1 << 20, 0);
-    let lacks = |waiting: &Waiting, first, last| {
-        let lacking = waiting.lacks(Revision(first), Revision(last));
-        let lacking = lacking.into_iter();
-        lacking.map(|(a, b)| (a.0, b.0)).collect::<Vec<_>>()
-    };
-    assert_eq!(lacks(&waiting, 5, 9), [(5, 9)]);
-    waiting.found(Revision(3), Revision(5), Uid([1; 8]), 10);
-    waiting.found(Revision(8), Revision(8), Uid([2; 8]), 10);
-    assert_eq!(lacks(&waiting, 5, 9), [(6, 7), (9, 9)]);
-    assert_eq!(lacks(&waiting, 1, 8), [(1, 2), (6, 7)]);
-    assert_eq!(lacks(&waiting, 4, 5), []);
-    assert_eq!(lacks(&waiting, 9, 12), [(9, 12)]);
-}

@@ -1,0 +1,81 @@
+//! Invariant "contiguous", at a base: what lies between what the vault has and the base's own history is stored or recorded
+//! as lost before the base is there. Why that has to be so, and why it is enough: [`crate::gap`].
+
+use std::time::Duration;
+
+use revkeep_schemas::Revision;
+use revkeep_vault::Timeline;
+use tokio::time::Instant;
+
+use crate::AgentError;
+use crate::gap::Gaps;
+use crate::head::HeadKeeper;
+
+/// How long a base waits beside capture while nothing of what is missing comes: longer than a slow store takes for a
+/// segment.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks while it waits.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a base needs to know of what came before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bridge<'a> {
+    /// Where the base goes.
+    pub timeline: &'a Timeline,
+    /// How far the vault reaches.
+    pub head: &'a HeadKeeper,
+    /// Told of what has not come.
+    pub gaps: &'a Gaps,
+    /// How long it waits while nothing comes.
+    pub patience: Duration,
+}
+
+impl Bridge<'_> {
+    /// Returns once everything below the compact revision of a base is stored or recorded as lost.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn settle(self, compact: Revision) -> Result<(), AgentError> {
+        if self.head.durable().is_none()
+            && let Some(reach) = self.timeline.cursor().await?
+        {
+            // Another agent was first.
+            self.head.found(reach);
+        }
+        self.wait(compact).await;
+        for (first, last) in self.head.lacks(compact) {
+            self.gaps.lost(first, last).await;
+        }
+        self.gaps.recorded().await;
+        Ok(())
+    }
+
+    /// Waits for what is missing as long as anything comes.
+    async fn wait(self, compact: Revision) {
+        let mut reached = self.head.durable();
+        let mut since = Instant::now();
+        let mut told = false;
+        while !self.head.lacks(compact).is_empty() {
+            if !told {
+                tracing::debug!(
+                    durable = reached.map(|reached| reached.0), %compact,
+                    "the base waits for what was captured before its own history"
+                );
+                self.head.want(compact.previous());
+                told = true;
+            }
+            let now = self.head.durable();
+            if now > reached {
+                reached = now;
+                since = Instant::now();
+            }
+            if since.elapsed() >= self.patience {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
