@@ -39,9 +39,10 @@
 //! a start nor later, and D only grows. Retention thins out older history and keeps what the newest state needs: the newest
 //! base and every segment after it. So no range that it deleted lies between D and C.
 //!
-//! Two agents that both find an empty vault store a first base each. Whoever stores it looks once more for another one
-//! first, and settles what lies between the two. Only where both look before either stores, the source is compacted between
-//! the two snapshots, and the agent with the older one dies before its next segment, nobody knows of the other in time.
+//! Two agents that both find an empty vault store a first base each. Whoever stores it looks for another one first, and once
+//! more two seconds later where the source is compacted, since a listing may lag; then it settles what lies between the
+//! two. Only where both look before either stores, the source is compacted between the two snapshots, and the agent with the
+//! older one dies before its next segment, nobody knows of the other in time.
 
 use std::sync::Arc;
 use std::time::Duration;

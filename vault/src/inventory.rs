@@ -84,6 +84,9 @@ pub struct Newest {
     pub cursor: Revision,
     /// The segments on the way from the base to the cursor, by first and last revision.
     pub segments: Vec<SegmentEntry>,
+    /// The segment that reaches the furthest beyond the cursor, where something is missing before it: of an agent that ended
+    /// while several were on their way, or of one that still stores them.
+    pub beyond: Option<SegmentEntry>,
 }
 
 /// The names of a timeline, before any object was read.
@@ -305,12 +308,15 @@ impl Timeline {
             };
             let from = base.facts.revision;
             let cursor = reach(&names.segments, from);
+            let beyond = names.segments.iter().filter(|entry| entry.last > cursor);
+            let beyond = beyond.max_by_key(|entry| entry.last).cloned();
             let mut segments = names.segments;
             segments.retain(|segment| segment.last > from && segment.first <= cursor);
             return Ok(Some(Newest {
                 base,
                 cursor,
                 segments,
+                beyond,
             }));
         }
         Ok(None)

@@ -14,6 +14,9 @@ use crate::head::HeadKeeper;
 /// How long a base waits beside capture while nothing of what is missing comes: longer than a slow store takes for a
 /// segment.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the vault is listed for another base before the first, and the time between, for stores whose listings lag.
+const LOOKS: u32 = 2;
+const LISTED_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks while it waits.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -36,11 +39,8 @@ impl Bridge<'_> {
     /// # Errors
     /// As the store fails.
     pub async fn settle(self, compact: Revision) -> Result<(), AgentError> {
-        if self.head.durable().is_none()
-            && let Some(reach) = self.timeline.cursor().await?
-        {
-            // Another agent was first.
-            self.head.found(reach);
+        if self.head.durable().is_none() && compact > Revision::INITIAL.next() {
+            self.look_for_another().await?;
         }
         self.wait(compact).await;
         for (first, last) in self.head.lacks(compact) {
@@ -48,6 +48,23 @@ impl Bridge<'_> {
         }
         self.gaps.recorded().await;
         Ok(())
+    }
+
+    /// A first base may be the second: of two agents that begin together, or after a killed one whose base a listing did not
+    /// show yet.
+    async fn look_for_another(self) -> Result<(), AgentError> {
+        let mut looks = 1;
+        loop {
+            if let Some(reach) = self.timeline.cursor().await? {
+                self.head.found(reach);
+                return Ok(());
+            }
+            if looks == LOOKS {
+                return Ok(());
+            }
+            looks += 1;
+            tokio::time::sleep(LISTED_WITHIN).await;
+        }
     }
 
     /// Waits for what is missing as long as anything comes.

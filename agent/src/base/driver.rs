@@ -19,7 +19,7 @@ use crate::config::Dial;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
-use crate::lineage::{Lineage, connect_any, judge};
+use crate::lineage::{Known, Lineage, connect_any, judge};
 use crate::schedule::Schedule;
 use crate::source::{Connection, Prefer};
 use crate::target::Target;
@@ -147,13 +147,18 @@ impl Driver {
     /// A snapshot of a member that continues what was captured.
     async fn snapshot(&mut self) -> Result<Taken, AgentError> {
         let connection = &self.connection;
+        // Capture may see the source's log go on while the snapshot comes.
+        let raft = self.lineage.known().raft;
         let member = connect_any(connection, &self.lineage.known()).await?;
         let preferred = self.prefer.member(connection, &member).await;
         let member = preferred.unwrap_or(member);
         let taken = take(&member, &self.spool).await?;
         self.head.monitor().snapshot(&taken);
         let timeline = Some(&self.target.timeline);
-        let known = self.lineage.known();
+        let known = Known {
+            raft,
+            ..self.lineage.known()
+        };
         let judged = judge(&taken, &known, timeline, (connection, &member)).await;
         if judged.is_err() {
             // Not the same one again.

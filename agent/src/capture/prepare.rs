@@ -8,7 +8,7 @@ use super::following::{Expected, Following};
 use super::joiner::Joiner;
 use crate::AgentError;
 use crate::base::{Job, Position, Taken, take};
-use crate::lineage::{Judged, Verdict, judge, settle};
+use crate::lineage::{Judged, Known, RaftMark, Verdict, judge, settle};
 use crate::source::Member;
 use crate::spool::Hole;
 use crate::status::Phase;
@@ -127,9 +127,11 @@ impl Capture {
     /// A snapshot that continues what was captured: the one that is there already, or one of the member, or of another one
     /// where that is preferred.
     async fn snapshot(&mut self, member: &Member) -> Result<(Taken, Judged), AgentError> {
-        let taken = if let Some(taken) = self.state.ready.take() {
-            taken
+        let (taken, raft) = if let Some(taken) = self.state.ready.take() {
+            // It was compared when it was taken, and the source's log has gone on since.
+            (taken, RaftMark::default())
         } else {
+            let before = self.wires.lineage.known().raft;
             let monitor = self.wires.head.monitor();
             monitor.enter(Phase::Snapshotting, None);
             let preferred = self
@@ -139,9 +141,12 @@ impl Capture {
                 .await;
             let taken = take(preferred.as_ref().unwrap_or(member), &self.wires.spool).await?;
             monitor.snapshot(&taken);
-            taken
+            (taken, before)
         };
-        let known = self.wires.lineage.known();
+        let known = Known {
+            raft,
+            ..self.wires.lineage.known()
+        };
         let timeline = self.last.map(|_| &self.wires.target.timeline);
         let source = (&self.wires.connection, member);
         let judged = judge(&taken, &known, timeline, source).await?;

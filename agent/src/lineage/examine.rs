@@ -6,6 +6,7 @@ use futures::future::join_all;
 use revkeep_schemas::kv::key_of;
 use revkeep_schemas::{Revision, RowBuf};
 
+use super::known::Beyond;
 use super::{Known, RaftMark};
 use crate::AgentError;
 use crate::base::Taken;
@@ -104,7 +105,7 @@ fn other(known: &Known, identity: &Identity, mark: &RaftMark) -> Option<String> 
     if let Some(reason) = known.raft.gone_back(mark) {
         return Some(reason);
     }
-    let last = known.trail.last().unwrap_or_default();
+    let last = known.reached();
     (mark.revision < last).then(|| {
         format!(
             "it stands at revision {}, and {last} was captured",
@@ -127,6 +128,12 @@ async fn read(member: &Member, known: &Known) -> Result<Reading, AgentError> {
             )),
             TransactionAt::Compacted => Reading::Nothing,
         });
+    }
+    for (row, at) in known.beyond().into_iter().flat_map(Beyond::rows) {
+        // What is compacted of it says nothing.
+        if let Reading::Differs(reason) = read_row(member, row, at).await? {
+            return Ok(Reading::Differs(reason));
+        }
     }
     let at = known.trail.last().unwrap_or_default();
     for row in &known.tip {
@@ -201,8 +208,7 @@ async fn consult(
             if who.cluster_id != identity.cluster_id {
                 return Ok(None);
             }
-            let last = known.trail.last().unwrap_or_default();
-            if current < last {
+            if current < known.reached() {
                 return Ok(Some((
                     other.endpoint(),
                     Reading::Differs("it is behind".into()),

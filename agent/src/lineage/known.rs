@@ -31,8 +31,26 @@ pub struct Known {
     pub trail: Trail,
     /// The newest rows of the trail, the last of each key: what those keys are at its last revision.
     pub tip: Vec<RowBuf>,
+    /// What the vault holds beyond what was captured without a hole.
+    pub beyond: Option<Beyond>,
     /// One moment of the source, where nothing is captured yet.
     pub witness: Option<Witness>,
+}
+
+/// The end of a segment that is stored beyond a hole. The source has it too, unless it was set back since.
+#[derive(Clone, Debug, Default)]
+pub struct Beyond {
+    /// Its last revision.
+    pub revision: Revision,
+    /// Its newest rows, the last of each key.
+    pub tip: Vec<RowBuf>,
+}
+
+impl Beyond {
+    /// Its rows, and the revision at which they are to be read.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&RowBuf, Revision)> {
+        self.tip.iter().map(|row| (row, self.revision))
+    }
 }
 
 /// Gathers the last row of each of the newest keys.
@@ -96,6 +114,23 @@ impl Known {
             index: facts.raft_index,
             revision: facts.revision,
         });
+        if let Some(entry) = &newest.beyond {
+            let mut end = Self::default();
+            match end.segment_of(timeline, entry).await {
+                Ok(()) => {
+                    known.beyond = Some(Beyond {
+                        revision: entry.last,
+                        tip: end.tip,
+                    });
+                }
+                Err(AgentError::Vault(error)) if error.kind() == ErrorKind::Retry => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a segment beyond a hole cannot be compared with the source");
+                }
+            }
+        }
         known.trail = Trail::after(newest.cursor);
         let last = newest.segments.iter().max_by_key(|entry| entry.last);
         let read = match last {
@@ -112,6 +147,18 @@ impl Known {
                 Ok(known)
             }
         }
+    }
+
+    /// The furthest revision that the source is known to have had.
+    pub(super) fn reached(&self) -> Revision {
+        let last = self.trail.last().unwrap_or_default();
+        self.beyond().map_or(last, |beyond| beyond.revision)
+    }
+
+    /// What is stored beyond what was captured by now.
+    pub(super) fn beyond(&self) -> Option<&Beyond> {
+        let beyond = self.beyond.as_ref();
+        beyond.filter(|beyond| Some(beyond.revision) > self.trail.last())
     }
 
     /// Whether there is content to compare although nothing is captured yet.

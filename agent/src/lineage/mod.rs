@@ -9,6 +9,7 @@
 //! | Raft term and index, which never go back in one history | lower ones: a restore starts them again |
 //! | the revision, which never goes back | one below what was captured |
 //! | the rows of the last captured revision, read back | other rows |
+//! | the end of what is stored beyond a hole, read back | other rows |
 //!
 //! The last one is asked in two ways. Before anything else, the newest captured keys are read at the last captured revision.
 //! And every watch begins *at* the last captured revision, not after it: its first transaction must be the one that was
@@ -16,6 +17,9 @@
 //! source that is swapped later ends the stream, since a stream lives and dies with one connection to one process. A
 //! snapshot is compared in the same way, in the file, with the digests of all that was captured ([`Trail`]), before a row of
 //! it is used: that also finds a watch that lost events, and a member whose content is not that of the others.
+//!
+//! An agent stores several segments at once, and may end when the vault has one and not yet the one before it. Capture then goes
+//! on before what is missing, but the vault knows of later revisions: the source must have those too, or it was set back.
 //!
 //! Where the source is compacted beyond what was captured, nothing can be read back. Then a snapshot decides, which has to be
 //! taken anyway: rows at revisions that were captured, as far as compaction left any, must be those in the vault
@@ -44,7 +48,7 @@ mod trail;
 pub(crate) use connect::{connect_any, connect_caught_up, connect_first, same_cluster};
 pub(crate) use examine::{Verdict, settle, settle_alone};
 pub(crate) use find::{Found, find};
-pub use known::{Known, Lineage};
+pub use known::{Beyond, Known, Lineage};
 pub use raft::RaftMark;
 pub use sample::Sample;
 pub(crate) use snapshot::Judged;

@@ -42,7 +42,8 @@ struct Look {
     sampled: Compared,
 }
 
-/// Compares a snapshot that was taken of `member` with what is known. `timeline` is asked for older rows where compaction
+/// Compares a snapshot that was taken of `member` with what is known; of the Raft log, with what was known before it was
+/// taken. `timeline` is asked for older rows where compaction
 /// left nothing of the newest.
 ///
 /// # Errors

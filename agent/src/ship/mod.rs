@@ -2,11 +2,13 @@
 
 mod facts;
 mod leftover;
+mod pace;
 mod queue;
 mod seal;
-mod upload;
+mod shipper;
+mod uploader;
 
 pub use facts::{Facts, SegmentFacts};
 pub(crate) use leftover::leftovers;
 pub use queue::{Full, Held, QueueReceiver, QueueSender, Queued, bounded};
-pub use upload::{Shipper, Shipping};
+pub use shipper::{Shipper, Shipping};

@@ -12,6 +12,11 @@
 //! the process is always the end of what waited, never its middle. A file that was uploaded and not yet removed is uploaded
 //! again, which changes nothing: same name, same bytes.
 //!
+//! Several segments go up at once, so the store may have one and not yet the one before it. Nothing is durable past
+//! what is missing ([`Front`](crate::head::Front)). Where the process ends just then, the next start goes on before what is
+//! missing, captures it again with what follows, in the same words, and compares the source with what is in the vault
+//! beyond ([`crate::lineage`]), in case it was set back meanwhile.
+//!
 //! Past the bound, or when the disk takes no more, segments are discarded from then on: a hole. The watch goes on. When
 //! uploads go on and there is room, capture takes a base, which heals the hole but for what the source has compacted; that
 //! is recorded as the gap.

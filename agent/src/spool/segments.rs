@@ -281,13 +281,14 @@ impl Spool {
         });
     }
 
-    /// The oldest segment; waits for one. `None` when the spool is closed and empty.
+    /// The oldest segment that is not on its way; waits for one. `None` when the spool is closed and empty.
     pub async fn next(&self) -> Option<Next> {
         let mut tries = 0;
         loop {
-            let (head, closed) = {
+            let (head, ended) = {
                 let state = self.state();
-                (state.waiting.head(), state.closed)
+                let ended = state.closed && state.waiting.is_empty();
+                (state.waiting.head(), ended)
             };
             match head {
                 Some((ticket, Source::Memory(segment))) => {
@@ -313,10 +314,20 @@ impl Spool {
                         }
                     }
                 }
-                None if closed => return None,
+                None if ended => return None,
                 None => self.changed.notified().await,
             }
         }
+    }
+
+    /// The segment is on its way to the store: [`Spool::next`] gives the one after it.
+    pub fn sent(&self, ticket: Ticket) {
+        self.change(|state| state.waiting.sent(ticket));
+    }
+
+    /// The segment was on its way, and was not stored: it goes up next, if it is the oldest.
+    pub fn came_back(&self, ticket: Ticket) {
+        self.change(|state| state.waiting.came_back(ticket));
     }
 
     /// The store has the segment. Its file goes.

@@ -48,6 +48,8 @@ struct Entry {
     cost: u64,
     /// The segment, until it is in a file.
     held: Option<Box<SealedSegment>>,
+    /// It is on its way to the store.
+    up: bool,
 }
 
 impl Entry {
@@ -167,6 +169,7 @@ impl Waiting {
             uid,
             cost,
             held,
+            up: false,
         });
         self.next_ticket += 1;
     }
@@ -221,21 +224,26 @@ impl Waiting {
         true
     }
 
-    fn entry(&mut self, ticket: Ticket) -> Option<&mut Entry> {
-        let at = self
+    fn place_of(&self, ticket: Ticket) -> Option<usize> {
+        let found = self
             .entries
-            .binary_search_by_key(&ticket, |entry| entry.ticket)
-            .ok()?;
+            .binary_search_by_key(&ticket, |entry| entry.ticket);
+        found.ok()
+    }
+
+    fn entry(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+        let at = self.place_of(ticket)?;
         self.entries.get_mut(at)
     }
 
-    /// The disk takes no more: keeps what memory may hold, and always the oldest, and gives back the others.
+    /// The disk takes no more: keeps what memory may hold, what is on its way, and always the oldest, and gives back the
+    /// others.
     pub fn refused_by_disk(&mut self) -> Vec<Refused> {
         let mut refused = Vec::new();
         while self.in_memory > MEMORY_BYTES && self.entries.len() > 1 {
             let newest = self.entries.back();
             let Some(entry) = newest
-                .is_some_and(|entry| entry.held.is_some())
+                .is_some_and(|entry| entry.held.is_some() && !entry.up)
                 .then(|| self.entries.pop_back())
                 .flatten()
             else {
@@ -249,17 +257,31 @@ impl Waiting {
         refused
     }
 
-    /// The segment that goes up next.
+    /// The segment that goes up next: the oldest that is not on its way.
     #[must_use]
     pub fn head(&self) -> Option<(Ticket, Source)> {
-        let entry = self.entries.front()?;
+        let entry = self.entries.iter().find(|entry| !entry.up)?;
         Some((entry.ticket, entry.source()))
     }
 
-    /// The store has the segment that went up. True when its file is to be removed.
+    /// The segment is on its way.
+    pub fn sent(&mut self, ticket: Ticket) {
+        if let Some(entry) = self.entry(ticket) {
+            entry.up = true;
+        }
+    }
+
+    /// The segment was on its way, and was not stored.
+    pub fn came_back(&mut self, ticket: Ticket) {
+        if let Some(entry) = self.entry(ticket) {
+            entry.up = false;
+        }
+    }
+
+    /// The store has the segment. True when its file is to be removed.
     #[must_use]
     pub fn acknowledged(&mut self, ticket: Ticket) -> bool {
-        let filed = self.take_head(ticket);
+        let filed = self.take(ticket).is_some_and(|entry| entry.held.is_none());
         if let Some(hole) = &mut self.hole {
             // Room for some segments first, so that what follows the base is not refused at once.
             let enough = self.used <= self.used_at_hole / 8 * 7;
@@ -271,12 +293,11 @@ impl Waiting {
 
     /// The file of the segment that was to go up cannot be used, and is gone from the folder.
     pub fn unusable(&mut self, ticket: Ticket) {
-        let Some(first) = self.head_is(ticket).map(|entry| entry.first) else {
+        let only = self.hole.is_none();
+        let Some(entry) = self.take(ticket) else {
             return;
         };
-        let only = self.hole.is_none();
-        self.take_head(ticket);
-        self.lose(first);
+        self.lose(entry.first);
         if let Some(hole) = self.hole.as_mut().filter(|_| only) {
             // There is room: nothing has to be waited for.
             hole.open = true;
@@ -284,22 +305,21 @@ impl Waiting {
         self.settle();
     }
 
-    fn head_is(&self, ticket: Ticket) -> Option<&Entry> {
-        self.entries.front().filter(|entry| entry.ticket == ticket)
-    }
-
-    fn take_head(&mut self, ticket: Ticket) -> bool {
-        if self.head_is(ticket).is_none() {
-            return false;
-        }
-        let Some(entry) = self.entries.pop_front() else {
-            return false;
-        };
+    /// The segment waits no longer.
+    fn take(&mut self, ticket: Ticket) -> Option<Entry> {
+        let at = self.place_of(ticket)?;
+        let entry = self.entries.remove(at)?;
         self.used = self.used.saturating_sub(entry.cost);
         if entry.held.is_some() {
             self.in_memory = self.in_memory.saturating_sub(entry.cost);
         }
-        entry.held.is_none()
+        Some(entry)
+    }
+
+    /// Whether nothing waits, nor is on its way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     fn settle(&mut self) {

@@ -12,5 +12,6 @@ mod old_home;
 mod replaced;
 #[path = "../rows/mod.rs"]
 mod rows;
+mod stranded;
 mod tree;
 mod world;

@@ -196,6 +196,31 @@ impl World {
 }
 
 impl World {
+    /// Removes the segment that begins here, or before and reaches here; gives its last revision.
+    pub(crate) fn lose_segment_from(&self, revision: i64) -> Result<i64> {
+        let mut folders = vec![self.path("vault")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let name = path.file_name().and_then(|name| name.to_str());
+                let mut parts = name.unwrap_or_default().split('-').map(str::parse::<i64>);
+                let in_segments = path.components().any(|part| part.as_os_str() == "segments");
+                if let (true, Some(Ok(first)), Some(Ok(last))) =
+                    (in_segments, parts.next(), parts.next())
+                    && (first..=last).contains(&revision)
+                {
+                    std::fs::remove_file(path)?;
+                    return Ok(last);
+                }
+            }
+        }
+        anyhow::bail!("no segment holds {revision}")
+    }
+
     /// Revkeep's own restore, for the same endpoint.
     pub(crate) async fn we_restore(
         &self,

@@ -268,3 +268,95 @@ proptest! {
         prop_assert_eq!(all, expected);
     }
 }
+
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Admit,
+    Send,
+    Lands(prop::sample::Index),
+    ComesBack(prop::sample::Index),
+    File,
+    DiskFails,
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        4 => Just(Move::Admit),
+        4 => Just(Move::Send),
+        3 => any::<prop::sample::Index>().prop_map(Move::Lands),
+        2 => any::<prop::sample::Index>().prop_map(Move::ComesBack),
+        2 => Just(Move::File),
+        1 => Just(Move::DiskFails),
+    ]
+}
+
+proptest! {
+    /// Several are on their way and land in any order: each is sent once at a time, the oldest first; none is forgotten that
+    /// has not landed; files are asked for and removed as before; and a restart that finds the files goes on right behind
+    /// what is stored or filed without a hole.
+    #[test]
+    fn what_is_on_its_way_lands_in_any_order(moves in proptest::collection::vec(a_move(), 0..80)) {
+        let mut waiting = Waiting::new(ROOM, 0);
+        let mut next = 2;
+        let mut up: Vec<(Ticket, i64)> = Vec::new();
+        let mut landed = Vec::new();
+        let mut refused = Vec::new();
+        let mut files = std::collections::BTreeSet::new();
+        for step in moves {
+            match step {
+                Move::Admit => {
+                    match waiting.admit(segment(next, next)) {
+                        Ok(()) => {}
+                        Err(_) => refused.push(next),
+                    }
+                    next += 1;
+                }
+                Move::Send => if let Some((ticket, source)) = waiting.head() {
+                    let at = match source {
+                        Source::Memory(segment) => segment.first.0,
+                        Source::File(first, ..) => first.0,
+                    };
+                    let older = ranges(&waiting).into_iter().filter(|(first, _)| *first < at);
+                    for (first, _) in older {
+                        prop_assert!(up.iter().any(|(_, sent)| *sent == first), "{} before {}", at, first);
+                    }
+                    prop_assert!(up.iter().all(|(_, sent)| *sent != at), "twice");
+                    waiting.sent(ticket);
+                    up.push((ticket, at));
+                },
+                Move::Lands(which) if !up.is_empty() => {
+                    let (ticket, at) = up.swap_remove(which.index(up.len()));
+                    prop_assert_eq!(waiting.acknowledged(ticket), files.remove(&at));
+                    landed.push(at);
+                }
+                Move::ComesBack(which) if !up.is_empty() => {
+                    let (ticket, _) = up.swap_remove(which.index(up.len()));
+                    waiting.came_back(ticket);
+                }
+                Move::File => {
+                    waiting.start_filing();
+                    if let Some((ticket, segment)) = waiting.to_file() {
+                        prop_assert!(waiting.filed(ticket));
+                        files.insert(segment.first.0);
+                    }
+                }
+                Move::DiskFails => {
+                    for Refused(segment) in waiting.refused_by_disk() {
+                        refused.push(segment.first.0);
+                    }
+                }
+                Move::Lands(_) | Move::ComesBack(_) => {}
+            }
+            for (_, at) in &up {
+                prop_assert!(ranges(&waiting).contains(&(*at, *at)), "{} was forgotten on its way", at);
+            }
+            let mut all: Vec<i64> = landed.iter().copied().chain(ranges(&waiting).into_iter().map(|(first, _)| first)).collect();
+            all.extend(&refused);
+            all.sort_unstable();
+            prop_assert_eq!(all, (2..next).collect::<Vec<_>>());
+            // Killed now: everything in a file is whole, and nothing newer is filed before it.
+            let oldest_in_memory = waiting.entries.iter().find(|entry| entry.held.is_some()).map(|entry| entry.first.0);
+            prop_assert!(files.iter().all(|at| oldest_in_memory.is_none_or(|memory| *at < memory)));
+        }
+    }
+}

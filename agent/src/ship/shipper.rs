@@ -1,30 +1,20 @@
-//! Invariant "durable means read back": sealed segments go up in order, each until the object store acknowledges it,
-//! and only that moves the durable revision.
+//! What ships: batches are sealed into the spool, and go up from there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use revkeep_schemas::segment::SealedSegment;
 use revkeep_vault::{come_after_others, fail_point};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::seal::{ZSTD_LEVEL, seal};
+use super::uploader::Uploader;
 use super::{Facts, Held, QueueReceiver, Queued};
 use crate::AgentError;
-use crate::backoff::Backoff;
 use crate::config::Dial;
 use crate::head::HeadKeeper;
 use crate::spool::Spool;
-use crate::status::Kind;
 use crate::target::Target;
-use crate::turn::{Leave, Turns};
-
-/// The longest wait between two tries.
-const RETRY_LIMIT: Duration = Duration::from_secs(30);
-/// What goes up for so long is filed meanwhile.
-const FILED_AFTER: Duration = Duration::from_secs(1);
-/// Bytes for which an attempt gets a second more.
-const BYTES_PER_SECOND: u64 = 256 << 10;
+use crate::turn::Turns;
 
 /// What ships: two tasks, one seals into the spool and the other uploads from it, so that neither compressing nor the disk
 /// waits for the network.
@@ -131,79 +121,4 @@ async fn seal_into(
         spool.admit(segment).await;
     }
     Ok(())
-}
-
-struct Uploader {
-    target: Target,
-    spool: Arc<Spool>,
-    head: Arc<HeadKeeper>,
-    deadline: Dial<Duration>,
-    turns: Arc<Turns>,
-}
-
-impl Uploader {
-    async fn run(self) {
-        let mut backoff = Backoff::new(RETRY_LIMIT);
-        while let Some(next) = self.spool.next().await {
-            let segment = &next.segment;
-            let (first, last) = (segment.first, segment.last);
-            if self.turns.wait(&self.head, first, last).await == Leave::Covered {
-                tracing::debug!(%first, %last, "another agent has stored this");
-                self.spool.acknowledged(&next).await;
-                continue;
-            }
-            fail_point::reached("segment.uploading");
-            if let Err(error) = self.attempt(segment).await {
-                let wait = backoff.step().max(error.least_wait());
-                tracing::warn!(%error, %first, %last, ?wait, "segment was not stored, trying again");
-                self.head.monitor().not_stored(Kind::Segment, &error);
-                // It is read again from its file: memory is for what is new.
-                drop(next);
-                tokio::join!(self.spool.file(), tokio::time::sleep(wait));
-                continue;
-            }
-            fail_point::reached("segment.stored");
-            backoff.reset();
-            let (bytes, rows) = (segment.bytes.len(), segment.index.rows);
-            tracing::debug!(%first, %last, bytes, rows, "segment is durable");
-            self.head.segment(first, last);
-            fail_point::reached("segment.counted");
-            self.spool.acknowledged(&next).await;
-            fail_point::reached("segment.forgotten");
-        }
-    }
-
-    /// One attempt. While it takes long, what waits is filed.
-    async fn attempt(&self, segment: &SealedSegment) -> Result<(), AgentError> {
-        let deadline = deadline(self.deadline.get(), segment.bytes.len());
-        let put = self.target.timeline.put_segment_within(segment, deadline);
-        let mut put = std::pin::pin!(put);
-        let stored = match tokio::time::timeout(FILED_AFTER, &mut put).await {
-            Ok(stored) => stored,
-            Err(_) => tokio::join!(self.spool.file(), put).1,
-        };
-        if stored?.existed {
-            let (first, last) = (segment.first, segment.last);
-            tracing::debug!(%first, %last, "an earlier attempt had stored the segment");
-        }
-        Ok(())
-    }
-}
-
-/// How long an attempt may take: a large segment takes longer.
-fn deadline(least: Duration, bytes: usize) -> Duration {
-    let seconds = bytes as u64 / BYTES_PER_SECOND;
-    least.saturating_add(Duration::from_secs(seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_large_segment_gets_longer() {
-        let least = Duration::from_secs(30);
-        assert_eq!(deadline(least, 1000), least);
-        assert_eq!(deadline(least, 8 << 20), Duration::from_secs(62));
-    }
 }
