@@ -86,6 +86,25 @@ impl Lives {
         Ok(())
     }
 
+    /// Whether it knows what the vault holds when the store is away.
+    pub(crate) fn remembers(&self) -> bool {
+        self.home.join("state").join("remembered.json").exists()
+    }
+
+    /// Waits until it does.
+    pub(crate) async fn comes_to_remember(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        while !self.remembers() {
+            ensure!(
+                Instant::now() < deadline,
+                "it remembers nothing:\n{}",
+                self.log_tail(30)
+            );
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     /// Begins a life, which may end at a place that is passed for the so-manieth time.
     pub(crate) fn begin(&mut self, vault: &VaultPlace, at: Option<(Place, u32)>) -> Result<()> {
         ensure!(self.agent.is_none(), "it lives");

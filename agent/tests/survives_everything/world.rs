@@ -108,6 +108,9 @@ impl<'a> World<'a> {
             }
         }
         self.kill(step.agent)?;
+        if matches!(step.end, End::At(place, _) if needs(place) == Needs::BadStore) {
+            self.knows_the_vault(step.agent).await?;
+        }
         self.blow(step.blow.filter(|_| unseen)).await?;
         if step.away {
             self.bucket.turn(Weather {
@@ -158,6 +161,22 @@ impl<'a> World<'a> {
         let agent = self.agents.first_mut().context("no agent")?;
         agent.begin(&vault, None)?;
         agent.reaches(self.begun, STORED_WITHIN).await?;
+        agent.kill()?;
+        self.bucket.turn(self.weather);
+        Ok(())
+    }
+
+    /// Makes sure that the agent goes on without the store.
+    async fn knows_the_vault(&mut self, one: usize) -> Result<()> {
+        let agent = self.agents.get_mut(one).context("no such agent")?;
+        if agent.remembers() {
+            return Ok(());
+        }
+        self.bucket.turn(Weather::fair());
+        let vault = self.bucket.stormy(PREFIX);
+        agent.begin(&vault, None)?;
+        agent.reaches(self.begun, STORED_WITHIN).await?;
+        agent.comes_to_remember(STORED_WITHIN).await?;
         agent.kill()?;
         self.bucket.turn(self.weather);
         Ok(())
