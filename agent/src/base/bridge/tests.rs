@@ -82,7 +82,7 @@ async fn what_is_on_its_way_is_waited_for_as_long_as_anything_comes() {
             .await
             .unwrap();
         for revision in 21..=30 {
-            tokio::time::sleep(MINUTE - 2 * LOOK).await;
+            tokio::time::sleep(MINUTE / 2).await;
             world.head.segment(Revision(revision), Revision(revision));
         }
     };
