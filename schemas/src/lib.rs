@@ -22,6 +22,7 @@ pub mod names;
 pub mod revision;
 pub mod row;
 pub mod segment;
+pub mod snapshot;
 
 pub use error::FormatError;
 pub use generated::{agent_api, etcd_api, store_api};

@@ -3,7 +3,6 @@
 mod bridge;
 mod driver;
 mod hash;
-mod normal;
 mod spool;
 mod take;
 mod write;
@@ -11,7 +10,7 @@ mod write;
 pub use bridge::{Bridge, PATIENCE};
 pub use driver::{Driver, Job, Reply};
 pub use hash::HashPolicy;
-pub use normal::{Normaliser, Position};
+pub use revkeep_schemas::snapshot::Position;
 pub use spool::{Spooled, clean, spool};
 pub use take::{Taken, take};
 pub use write::write;

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use revkeep_schemas::boltdb::{DbFile, KEY_BUCKET, Rows};
+use revkeep_schemas::boltdb::DbFile;
 use revkeep_schemas::hashkv::TombstoneRule;
 use revkeep_schemas::manifest::{BaseManifest, SmallBucket};
-use revkeep_schemas::{FormatError, Row, RowKey, RowSource};
+use revkeep_schemas::snapshot::{BaseRows, Normaliser, small_buckets};
 use revkeep_vault::{BaseFacts, come_after_others, fail_point};
 
-use super::{Normaliser, Taken};
+use super::Taken;
 use crate::AgentError;
 use crate::target::Target;
 
@@ -66,7 +66,7 @@ struct Proof {
 }
 
 impl Proof {
-    fn run(self) -> Result<(Kept, Vec<SmallBucket>), AgentError> {
+    fn run(self) -> Result<(BaseRows, Vec<SmallBucket>), AgentError> {
         let db = DbFile::open(Path::new(&self.path))?;
         let normaliser = Normaliser::read(&db, self.position, self.rule, rand::random())?;
         if let Some(reported) = self.checkpoint
@@ -89,60 +89,6 @@ impl Proof {
             );
         }
         let buckets = small_buckets(&db)?;
-        let rows = db.rows()?;
-        let kept = Kept {
-            rows,
-            normaliser,
-            value: Vec::new(),
-        };
-        Ok((kept, buckets))
-    }
-}
-
-/// All buckets but the rows': leases, users, members, and the meta data.
-fn small_buckets(db: &DbFile) -> Result<Vec<SmallBucket>, FormatError> {
-    let mut buckets = Vec::new();
-    for name in db.bucket_names()? {
-        if name == KEY_BUCKET {
-            continue;
-        }
-        let mut entries = Vec::new();
-        if let Some(bucket) = db.bucket(&name)? {
-            let mut cursor = bucket.cursor();
-            while let Some((key, value)) = cursor.next_entry()? {
-                entries.push((key.to_vec(), value.to_vec()));
-            }
-        }
-        buckets.push(SmallBucket { name, entries });
-    }
-    Ok(buckets)
-}
-
-/// The rows of a snapshot that belong to its base.
-struct Kept {
-    rows: Rows,
-    normaliser: Normaliser,
-    /// The value that is lent out: a row cannot be lent from inside a loop over its source.
-    value: Vec<u8>,
-}
-
-impl RowSource for Kept {
-    type Error = FormatError;
-
-    fn next_row(&mut self) -> Result<Option<Row<'_>>, FormatError> {
-        let key: RowKey = loop {
-            let Some(row) = self.rows.next_row()? else {
-                return Ok(None);
-            };
-            if self.normaliser.keeps(&row)? {
-                self.value.clear();
-                self.value.extend_from_slice(row.value);
-                break row.key;
-            }
-        };
-        Ok(Some(Row {
-            key,
-            value: &self.value,
-        }))
+        Ok((BaseRows::new(&db, normaliser)?, buckets))
     }
 }

@@ -1,8 +1,10 @@
 //! The operator's command line.
 
 mod diff;
+mod export;
 mod finish;
 mod get;
+mod import;
 mod info;
 mod into;
 mod keys_out;
@@ -71,6 +73,10 @@ pub struct Cli {
 enum Command {
     /// Bring a revision back as a data directory, of etcd or of revkeep-store, or as a snapshot file
     Restore(Box<restore::Arguments>),
+    /// Write a revision as a plain etcd snapshot
+    Export(export::Arguments),
+    /// Make a base of an existing etcd snapshot
+    Import(import::Arguments),
     /// Show what can be recovered: timelines, bases, coverage and gaps
     Info(info::Arguments),
     /// Read keys as they were at a revision or time, without restoring
@@ -139,6 +145,8 @@ async fn with_vault(vault: &str, command: &Command, output: Output) -> Result<()
     }
     match command {
         Command::Restore(arguments) => Box::pin(restore::run(vault, arguments, output)).await,
+        Command::Export(arguments) => Box::pin(export::run(vault, arguments, output)).await,
+        Command::Import(arguments) => Box::pin(import::run(vault, arguments, output)).await,
         Command::Info(arguments) => Box::pin(info::run(vault, arguments, output)).await,
         Command::Get(arguments) => Box::pin(get::run(vault, arguments, output)).await,
         Command::Log(arguments) => Box::pin(log::run(vault, arguments, output)).await,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use revkeep_schemas::Revision;
 
 use super::finish::FinishArguments;
 use super::{Output, answer, signals};
@@ -25,6 +26,9 @@ pub(super) struct DepthArguments {
     /// Keep all history that the vault has, not only what the source still had
     #[arg(long)]
     keep_history: bool,
+    /// Keep no history: of each key what lived at that revision
+    #[arg(long, conflicts_with = "keep_history")]
+    compact_all: bool,
     /// Compare all segments that overlap, row by row where their indexes do not tell; by default only where it costs little
     #[arg(long)]
     verify_overlaps: bool,
@@ -36,6 +40,8 @@ impl DepthArguments {
             target,
             history: if self.keep_history {
                 History::Everything
+            } else if self.compact_all {
+                History::CompactedAt(Revision::MAX)
             } else {
                 History::AsSource
             },

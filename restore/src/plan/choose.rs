@@ -96,8 +96,16 @@ fn preference(base: BaseFact, target: Revision, history: History) -> (bool, i64,
     let depth = base.compact_revision.0.saturating_neg();
     match history {
         History::Everything => (true, depth, base.revision.0),
+        // The whole of what is asked for first, then what costs least.
+        History::CompactedAt(revision)
+            if base.revision <= target && base.compact_revision <= revision =>
+        {
+            (true, base.revision.0, depth)
+        }
         History::AsSource if base.revision <= target => (true, base.revision.0, depth),
-        History::AsSource => (false, depth, base.revision.0.saturating_neg()),
+        History::CompactedAt(_) | History::AsSource => {
+            (false, depth, base.revision.0.saturating_neg())
+        }
     }
 }
 

@@ -73,6 +73,8 @@ pub enum History {
     AsSource,
     /// All that the vault has.
     Everything,
+    /// As if it had been compacted at this revision, or at the target where that is lower; not less than the vault lacks.
+    CompactedAt(Revision),
 }
 
 /// A part of a segment to read.

@@ -1,11 +1,11 @@
 //! From a snapshot's rows to a base's: compaction that the snapshot caught half way is finished, and HashKV is folded
 //! over the result to compare it with what the source said.
 
-use revkeep_schemas::boltdb::DbFile;
-use revkeep_schemas::compaction::{Compaction, LiveIndex};
-use revkeep_schemas::hashkv::{HashFilter, HashView, TombstoneRule};
-use revkeep_schemas::manifest::Checkpoint;
-use revkeep_schemas::{FormatError, Revision, Row, RowSource};
+use crate::boltdb::DbFile;
+use crate::compaction::{Compaction, LiveIndex};
+use crate::hashkv::{HashFilter, HashView, TombstoneRule};
+use crate::manifest::Checkpoint;
+use crate::{FormatError, Revision, Row, RowSource};
 
 /// The positions in the index of the compact revision and of the snapshot's own.
 const AT_COMPACT: usize = 0;
@@ -26,6 +26,9 @@ pub struct Position {
 
 impl Position {
     /// Reads it from the file.
+    ///
+    /// # Errors
+    /// [`FormatError::Corrupt`] when the file is damaged.
     pub fn of(db: &DbFile) -> Result<Self, FormatError> {
         let (scheduled, finished) = db.compact_revisions()?;
         let scheduled = scheduled.unwrap_or(Revision::ZERO);
@@ -48,6 +51,9 @@ pub struct Normaliser {
 
 impl Normaliser {
     /// Reads the rows once, for the keys that were touched above what is compacted for certain: about 40 bytes a key.
+    ///
+    /// # Errors
+    /// As reading the file does; [`FormatError::Unsupported`] for what the index cannot hold.
     pub fn read(
         db: &DbFile,
         position: Position,
@@ -73,12 +79,18 @@ impl Normaliser {
     }
 
     /// Whether the row belongs to the base.
+    ///
+    /// # Errors
+    /// [`FormatError::Corrupt`] when the row's value has no readable key.
     pub fn keeps(&self, row: &Row<'_>) -> Result<bool, FormatError> {
         self.compaction.keeps(row, &self.index, AT_COMPACT)
     }
 
     /// Folds HashKV over the base as the source did for `reported`. `None` when the base cannot tell: etcd answers from
     /// its cache, with an older compact revision, when the revision asked is one that was compacted at.
+    ///
+    /// # Errors
+    /// As reading the file does.
     pub fn hash_as(&self, db: &DbFile, reported: Checkpoint) -> Result<Option<u32>, FormatError> {
         if reported.revision != self.position.revision
             || reported.compact_revision < self.position.compact_revision

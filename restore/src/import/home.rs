@@ -1,0 +1,142 @@
+//! Where a file belongs.
+
+use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::{SourceIdentity, TimelineRecord, Witness};
+use revkeep_vault::{Cluster, Timeline};
+use tokio::sync::watch;
+
+use super::{SnapshotFile, has_the_same_rows};
+use crate::error::{Kind, RestoreError};
+use crate::source::{Source, find_timeline};
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// A new cluster, or a timeline of it that is proved to have the same content.
+    Proved,
+    /// This timeline, if it is proved.
+    Timeline(String),
+    /// A new timeline, where none is proved.
+    New,
+}
+
+/// Where a file goes.
+#[derive(Debug)]
+pub enum Home {
+    /// It is there already: the same rows at the same revision.
+    AlreadyThere(Timeline),
+    /// A timeline which is proved to have the same content, or was made for this file.
+    In(Timeline),
+}
+
+/// Finds where a file belongs, and makes a timeline for it where that is asked for or the cluster is new.
+///
+/// # Errors
+/// [`Kind::Refused`] for a cluster that is there already, none of whose timelines is proved to have the file's content, unless
+/// a new timeline is asked for; [`Kind::Verification`] where a timeline that is named has other content or does not reach the
+/// revision.
+pub async fn home(
+    cluster: &Cluster,
+    file: &SnapshotFile,
+    place: &Where,
+    cancelled: &watch::Receiver<bool>,
+) -> Result<Home, RestoreError> {
+    let ours = record(file);
+    if let Where::Timeline(id) = place {
+        let timeline = find_timeline(cluster, Some(id)).await?;
+        let source = Source::open(cluster, Some(id)).await?;
+        if holds(&source, file) {
+            return Ok(Home::AlreadyThere(timeline));
+        }
+        if has_the_same_rows(&source, file, cancelled).await? {
+            return Ok(Home::In(timeline));
+        }
+        return Err(RestoreError::new(
+            Kind::Verification,
+            format!(
+                "timeline {id} does not have the content of {} at revision {}, or does not reach it; nothing was imported. Try: \
+                 --new-timeline, or --cluster with another name",
+                file.path.display(),
+                file.position.revision
+            ),
+        ));
+    }
+    let timelines = cluster.timelines().await?;
+    let mut sources = Vec::new();
+    for timeline in timelines {
+        let inventory = timeline.inventory().await?;
+        let source = Source::of(timeline.clone(), inventory);
+        // Also one that an import made that was interrupted: it holds nothing yet.
+        if holds(&source, file) {
+            return Ok(Home::AlreadyThere(timeline));
+        }
+        if is_ours(timeline.record(), &ours) {
+            return Ok(Home::In(timeline));
+        }
+        sources.push(source);
+    }
+    for source in sources.iter().rev() {
+        if has_the_same_rows(source, file, cancelled).await? {
+            return Ok(Home::In(source.timeline.clone()));
+        }
+    }
+    if !sources.is_empty() && *place != Where::New {
+        return Err(RestoreError::new(
+            Kind::Refused,
+            format!(
+                "cluster {} is there already, and none of its timelines is proved to have the content of {} at revision {}. A new \
+                 timeline would be the newest, which restores take unless they name another. Try: --cluster with another name, or \
+                 --new-timeline",
+                cluster.name(),
+                file.path.display(),
+                file.position.revision
+            ),
+        ));
+    }
+    let examined = sources.last().map(|source| source.timeline.id());
+    Ok(Home::In(cluster.open_timeline(ours, examined).await?))
+}
+
+/// Whether a base of the very same rows is there.
+fn holds(source: &Source, file: &SnapshotFile) -> bool {
+    source.inventory.bases.iter().any(|base| {
+        base.revision == file.position.revision
+            && base.compact_revision == file.position.compact_revision
+            && base.manifest.rows == file.rows
+            && base.manifest.digest == file.digest
+    })
+}
+
+/// A timeline of a file: its source has no cluster id, which files do not tell.
+fn record(file: &SnapshotFile) -> TimelineRecord {
+    TimelineRecord {
+        source: SourceIdentity {
+            cluster_id: 0,
+            member_ids: Vec::new(),
+            etcd_version: file.etcd_version.clone(),
+            first_seen_unix_ms: file.taken_unix_ms,
+            witness: Some(Witness {
+                revision: file.position.revision,
+                digest: witnessed(file),
+                raft_term: file.meta(b"term"),
+                raft_index: file.meta(b"consistent_index"),
+            }),
+        },
+        parent: None,
+        fork_at_most: false,
+    }
+}
+
+/// The rows of its last revision alone, where compaction may not have removed any; else that of none.
+fn witnessed(file: &SnapshotFile) -> revkeep_schemas::digest::RowDigest {
+    let at = file.position;
+    if at.revision > at.compact_revision && at.revision > Revision::INITIAL {
+        return file.last;
+    }
+    revkeep_schemas::digest::RowDigest::default()
+}
+
+fn is_ours(there: &TimelineRecord, ours: &TimelineRecord) -> bool {
+    let (there, ours) = (&there.source, &ours.source);
+    there.cluster_id == 0 && there.witness == ours.witness
+}
