@@ -15,6 +15,8 @@ pub(crate) struct Chronicle {
     pub(crate) revisions: i64,
     /// Bases and segments that were compared.
     pub(crate) objects: usize,
+    /// Timelines in the vault.
+    pub(crate) timelines: usize,
     /// Revisions in named gaps.
     pub(crate) lost: i64,
     /// Times at which what was called durable was compared with what was there.
@@ -27,8 +29,9 @@ impl fmt::Display for Chronicle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} lives, {} revisions in {} objects, {} restored, {} lost, {} looks, ended at {:?}",
+            "{} lives, {} timelines, {} revisions in {} objects, {} restored, {} lost, {} looks, ended at {:?}",
             self.lives,
+            self.timelines,
             self.revisions,
             self.objects,
             self.restored,
@@ -53,6 +56,7 @@ impl Totals {
         self.all.lives += run.lives;
         self.all.revisions += run.revisions;
         self.all.objects += run.objects;
+        self.all.timelines += run.timelines;
         self.all.lost += run.lost;
         self.all.looks += run.looks;
         self.all.restored += run.restored;
@@ -64,11 +68,12 @@ impl fmt::Display for Totals {
         let all = &self.all;
         write!(
             f,
-            "{} runs: {} lives, {} of which ended at a place in the code; {} revisions in {} objects compared, {} restored; \
+            "{} runs: {} lives, {} of which ended at a place in the code; {} timelines, {} revisions in {} objects compared, {} restored; \
              {} revisions lost and named; {} looks at what was called durable",
             self.runs,
             all.lives,
             all.reached.len(),
+            all.timelines,
             all.revisions,
             all.objects,
             all.restored,

@@ -15,7 +15,7 @@ use revkeep_vault::{
     ClusterName, Coverage, ErrorKind, Inventory, Piece, ReadOptions, Timeline, Vault,
 };
 
-use crate::model::{Model, Rows};
+use crate::model::{History, Model, Rows};
 
 /// What is in a vault at one moment, read without any fault.
 pub(crate) struct Held {
@@ -25,31 +25,35 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Reads it; `None` before there is a timeline.
-    pub(crate) async fn now(store: &Arc<InMemory>, prefix: &str) -> Result<Option<Self>> {
+    /// Reads all timelines, the oldest first.
+    pub(crate) async fn all(store: &Arc<InMemory>, prefix: &str) -> Result<Vec<Self>> {
         let store = Arc::clone(store);
         let vault = match Vault::with_store(store, Path::from(prefix)).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             vault => vault?,
         };
         let cluster = vault.cluster(&ClusterName::new(CLUSTER)?);
-        let mut all = cluster.timelines().await?;
-        ensure!(all.len() < 2, "{} timelines of one history", all.len());
-        let Some(timeline) = all.pop() else {
-            return Ok(None);
-        };
-        let inventory = timeline.inventory().await?;
-        ensure!(
-            inventory.damaged.is_empty(),
-            "damaged: {:?}",
-            inventory.damaged
-        );
-        let coverage = Coverage::compute(&inventory);
-        Ok(Some(Self {
-            timeline,
-            inventory,
-            coverage,
-        }))
+        let mut all = Vec::new();
+        for timeline in cluster.timelines().await? {
+            let inventory = timeline.inventory().await?;
+            ensure!(
+                inventory.damaged.is_empty(),
+                "damaged: {:?}",
+                inventory.damaged
+            );
+            let coverage = Coverage::compute(&inventory);
+            all.push(Self {
+                timeline,
+                inventory,
+                coverage,
+            });
+        }
+        Ok(all)
+    }
+
+    /// The number of the timeline, as it is written.
+    pub(crate) fn id(&self) -> String {
+        self.timeline.id().to_string()
     }
 
     /// Closed ranges that can be restored.
@@ -109,15 +113,15 @@ impl Held {
         Ok(holes.map(|(left, right)| right.0.0 - left.1.0 - 1).sum())
     }
 
-    /// Every base and every segment holds exactly the rows of the model.
-    pub(crate) async fn is_exact(&self, model: &Model) -> Result<()> {
+    /// Every base and every segment holds exactly the rows of the history.
+    pub(crate) async fn is_exact(&self, history: &History) -> Result<()> {
         for base in &self.inventory.bases {
             let chunks = base.manifest.chunks.iter().copied();
             let held = self.read(chunks.map(Piece::Chunk).collect()).await?;
-            same(&held, &model.at(base.revision, base.compact_revision))
+            same(&held, &history.at(base.revision, base.compact_revision))
                 .with_context(|| base.name.clone())?;
             if let Some(said) = base.manifest.facts.checkpoint {
-                let ours = model.hash(said.revision, said.compact_revision.max(Revision::ZERO));
+                let ours = history.hash(said.revision, said.compact_revision.max(Revision::ZERO));
                 ensure!(said.hash == ours, "{}: {said:?}, not {ours:08x}", base.name);
             }
         }
@@ -128,13 +132,28 @@ impl Held {
                 to: entry.last,
             };
             let held = self.read(vec![piece]).await?;
-            let all = model.rows().clone();
-            let range = all
-                .into_iter()
-                .filter(|(key, _)| key.main >= entry.first && key.main <= entry.last);
+            let range = history
+                .rows
+                .iter()
+                .filter(|(key, _)| key.main >= entry.first && key.main <= entry.last)
+                .map(|(key, value)| (*key, value.clone()));
             same(&held, &range.collect()).with_context(|| entry.name.clone())?;
         }
         Ok(())
+    }
+
+    /// Everything in it is of one of the histories that the source had: of the one that it has now, if it is the newest.
+    pub(crate) async fn is_of_one_history(&self, model: &Model, newest: bool) -> Result<()> {
+        let now = self.is_exact(&model.now()).await;
+        if now.is_ok() || newest {
+            return now.with_context(|| format!("timeline {}", self.id()));
+        }
+        for history in model.past() {
+            if self.is_exact(history).await.is_ok() {
+                return Ok(());
+            }
+        }
+        now.with_context(|| format!("timeline {} is of no history that there was", self.id()))
     }
 
     async fn read(&self, pieces: Vec<Piece>) -> Result<Rows> {
@@ -156,7 +175,7 @@ pub(crate) async fn comes_back(
     vault: &VaultPlace,
     revision: Revision,
     folder: &FilePath,
-    model: &Model,
+    model: &History,
 ) -> Result<()> {
     let file = folder.join(format!("restored-{revision}.db"));
     let name = file.to_str().context("a path that is not UTF-8")?;

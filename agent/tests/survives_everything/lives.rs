@@ -161,15 +161,20 @@ impl Lives {
         Ok(Some(ended))
     }
 
-    /// What it calls durable; `None` when it does not answer, or there is no base yet.
-    pub(crate) async fn durable(&self) -> Option<Revision> {
+    /// What it calls durable, and of which timeline; `None` when it does not answer, or there is no base yet.
+    pub(crate) async fn durable(&self) -> Option<(String, Revision)> {
         self.agent.as_ref()?;
         let (code, text) = http::request("GET", self.port, "/metrics").await.ok()?;
         let line = text
             .lines()
             .find(|line| line.starts_with("revkeep_durable_revision"))?;
         let number: i64 = line.split_whitespace().last()?.parse().ok()?;
-        (code == 200 && number > 0).then_some(Revision(number))
+        let labels = text
+            .lines()
+            .find(|line| line.starts_with("revkeep_timeline_info"))?;
+        let (_, timeline) = labels.split_once("timeline=\"")?;
+        let (timeline, _) = timeline.split_once('"')?;
+        (code == 200 && number > 0).then(|| (timeline.to_owned(), Revision(number)))
     }
 
     /// Asks for a base, and does not wait for it.
@@ -188,12 +193,25 @@ impl Lives {
         });
     }
 
-    /// Waits until it calls the revision durable.
+    /// Waits until it calls the revision durable, of whichever timeline.
     pub(crate) async fn reaches(&mut self, revision: Revision, within: Duration) -> Result<()> {
+        self.reaches_in(None, revision, within).await
+    }
+
+    /// Waits until it calls the revision of the timeline durable.
+    pub(crate) async fn reaches_in(
+        &mut self,
+        timeline: Option<&str>,
+        revision: Revision,
+        within: Duration,
+    ) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {
             let durable = self.durable().await;
-            if durable >= Some(revision) {
+            if let Some((of, at)) = &durable
+                && *at >= revision
+                && timeline.is_none_or(|timeline| timeline == of)
+            {
                 return Ok(());
             }
             if let Some(ended) = self.look()? {

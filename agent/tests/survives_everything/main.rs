@@ -4,7 +4,7 @@
 //! Each run draws a world from its seed: a source (etcd or the store, one member or three), an S3 server that refuses,
 //! throttles, delays, loses answers, gives wrong bytes, lists late or ignores conditions, one to three agents, and a story:
 //! agents that die at named places in the code, by SIGKILL or of a full disk, while members of the source are killed, its
-//! leader moves, and it compacts what nobody has captured yet. The rows are compared with a model that has its own watch.
+//! leader moves, it compacts what nobody has captured yet, and it is restored to an older revision. The rows are compared with a model that has its own watch.
 //!
 //! `REVKEEP_RUNS` says how many worlds (a few unless set), `REVKEEP_SEED` from which seed on: one run can be repeated alone.
 //! Twenty or more fail when there is a named place in the code at which no agent ever ended.

@@ -19,54 +19,19 @@ pub(crate) type Rows = BTreeMap<RowKey, Bytes>;
 /// How long the model may take to hear of a revision.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
 
-/// Every row of a source.
-#[derive(Debug)]
-pub(crate) struct Model {
-    rows: Arc<Mutex<Rows>>,
-    reached: watch::Receiver<i64>,
-    watching: AbortHandle,
+/// One history of a source.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) rows: Rows,
     rule: TombstoneRule,
 }
 
-impl Model {
-    /// Watches from the source's first revision on, through whichever member answers.
-    pub(crate) fn of(endpoints: Vec<String>, rule: TombstoneRule) -> Self {
-        let rows = Arc::new(Mutex::new(Rows::new()));
-        let (sender, reached) = watch::channel(1);
-        let watching = tokio::spawn(watch_for_ever(endpoints, Arc::clone(&rows), sender));
-        Self {
-            rows,
-            reached,
-            watching: watching.abort_handle(),
-            rule,
-        }
-    }
-
-    pub(crate) fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The newest revision that it has.
-    pub(crate) fn newest(&self) -> i64 {
-        *self.reached.borrow()
-    }
-
-    /// Waits until it has the revision.
-    pub(crate) async fn reaches(&self, revision: i64) -> Result<()> {
-        let mut reached = self.reached.clone();
-        let heard = tokio::time::timeout(HEARD_WITHIN, reached.wait_for(|at| *at >= revision));
-        heard
-            .await
-            .with_context(|| format!("the model stands at {}, not {revision}", self.newest()))??;
-        Ok(())
-    }
-
+impl History {
     /// The rows that are left at `at` where the source is compacted at `compacted`.
     pub(crate) fn at(&self, at: Revision, compacted: Revision) -> Rows {
-        let rows = self.rows();
         let mut seen = HashSet::new();
         let mut left = Rows::new();
-        for (key, value) in rows.iter().rev().filter(|(key, _)| key.main <= at) {
+        for (key, value) in self.rows.iter().rev().filter(|(key, _)| key.main <= at) {
             let name = key_of(value).unwrap_or_default();
             let stays = key.main > compacted
                 || (seen.insert(name.to_vec()) && !key.tombstone)
@@ -80,10 +45,9 @@ impl Model {
 
     /// HashKV at a revision on a server that is compacted at `compacted`.
     pub(crate) fn hash(&self, at: Revision, compacted: Revision) -> u32 {
-        let rows = self.rows();
         let mut seen = HashSet::new();
         let mut counted = Vec::new();
-        for (key, value) in rows.iter().rev().filter(|(key, _)| key.main <= at) {
+        for (key, value) in self.rows.iter().rev().filter(|(key, _)| key.main <= at) {
             let newest = seen.insert(key_of(value).unwrap_or_default().to_vec());
             if key.main > compacted || (newest && !key.tombstone) {
                 counted.push((*key, value.clone()));
@@ -97,16 +61,99 @@ impl Model {
     }
 }
 
+/// Every row of a source, and those of the histories that it had before it was set back.
+#[derive(Debug)]
+pub(crate) struct Model {
+    endpoints: Vec<String>,
+    rows: Arc<Mutex<Rows>>,
+    reached: Arc<watch::Sender<i64>>,
+    watching: AbortHandle,
+    rule: TombstoneRule,
+    past: Vec<History>,
+}
+
+impl Model {
+    /// Watches from the source's first revision on, through whichever member answers.
+    pub(crate) fn of(endpoints: Vec<String>, rule: TombstoneRule) -> Self {
+        let rows = Arc::new(Mutex::new(Rows::new()));
+        let reached = Arc::new(watch::Sender::new(1));
+        let watching = spawn_watch(&endpoints, &rows, &reached);
+        Self {
+            endpoints,
+            rows,
+            reached,
+            watching,
+            rule,
+            past: Vec::new(),
+        }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the source's history is now.
+    pub(crate) fn now(&self) -> History {
+        History {
+            rows: self.rows().clone(),
+            rule: self.rule,
+        }
+    }
+
+    /// The histories that it had before.
+    pub(crate) fn past(&self) -> &[History] {
+        &self.past
+    }
+
+    /// Another vault begins: what was before is of no use for it.
+    pub(crate) fn forget_the_past(&mut self) {
+        self.past.clear();
+    }
+
+    /// The source was set back to a revision, and is down. The model had heard of everything.
+    pub(crate) fn set_back(&mut self, to: i64) {
+        self.watching.abort();
+        self.past.push(self.now());
+        self.rows().retain(|key, _| key.main.0 <= to);
+        self.reached.send_replace(to);
+        self.watching = spawn_watch(&self.endpoints, &self.rows, &self.reached);
+    }
+
+    /// The newest revision that it has.
+    pub(crate) fn newest(&self) -> i64 {
+        *self.reached.borrow()
+    }
+
+    /// Waits until it has the revision.
+    pub(crate) async fn reaches(&self, revision: i64) -> Result<()> {
+        let mut reached = self.reached.subscribe();
+        let heard = tokio::time::timeout(HEARD_WITHIN, reached.wait_for(|at| *at >= revision));
+        heard
+            .await
+            .with_context(|| format!("the model stands at {}, not {revision}", self.newest()))??;
+        Ok(())
+    }
+}
+
 impl Drop for Model {
     fn drop(&mut self) {
         self.watching.abort();
     }
 }
 
+fn spawn_watch(
+    endpoints: &[String],
+    rows: &Arc<Mutex<Rows>>,
+    reached: &Arc<watch::Sender<i64>>,
+) -> AbortHandle {
+    let (rows, reached) = (Arc::clone(rows), Arc::clone(reached));
+    tokio::spawn(watch_for_ever(endpoints.to_vec(), rows, reached)).abort_handle()
+}
+
 async fn watch_for_ever(
     endpoints: Vec<String>,
     rows: Arc<Mutex<Rows>>,
-    reached: watch::Sender<i64>,
+    reached: Arc<watch::Sender<i64>>,
 ) {
     let mut told = Instant::now();
     for turn in 0.. {

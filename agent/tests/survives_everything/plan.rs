@@ -34,6 +34,8 @@ pub(crate) enum Blow {
     MovesLeader,
     /// A member is defragmented.
     Defragments,
+    /// Restored to an older revision, with the same cluster id, and written to again.
+    IsSetBack,
 }
 
 /// One step of the story.
@@ -83,6 +85,12 @@ impl Plan {
             let step = Step::of(rng, end, agents, members);
             let at = rng.random_range(1..=steps.len().max(1)).min(steps.len());
             steps.insert(at, step);
+        }
+        if weather.ignores_create && agents > 1 {
+            // Such a store cannot settle which of them opens a timeline.
+            for step in &mut steps {
+                step.blow = step.blow.filter(|blow| *blow != Blow::IsSetBack);
+            }
         }
         Self {
             weather,
@@ -141,6 +149,7 @@ fn blow(rng: &mut StdRng, members: usize) -> Blow {
         3..5 => Blow::CompactsUnseen,
         5..7 => Blow::LosesMember,
         7..9 if members > 1 => Blow::MovesLeader,
+        7..9 => Blow::IsSetBack,
         _ => Blow::Defragments,
     }
 }

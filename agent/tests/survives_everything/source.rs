@@ -7,9 +7,10 @@ use anyhow::{Context, Result, ensure};
 use etcd_client::{Client, CompactionOptions, DeleteOptions, PutOptions, Txn, TxnOp};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use revkeep_harness::{EtcdCluster, EtcdVersion, etcd_versions, store};
+use revkeep_harness::{EtcdCluster, EtcdTool, EtcdVersion, etcd_versions, store};
 use revkeep_schemas::Revision;
 use revkeep_schemas::hashkv::TombstoneRule;
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -39,6 +40,7 @@ pub(crate) struct Source {
     writing: watch::Sender<bool>,
     writer: JoinHandle<()>,
     compacted: i64,
+    folder: TempDir,
 }
 
 impl fmt::Display for Source {
@@ -83,6 +85,7 @@ impl Source {
             writing,
             writer,
             compacted: 0,
+            folder: TempDir::with_prefix("revkeep-set-back-")?,
         })
     }
 
@@ -170,7 +173,43 @@ impl Source {
                 member.client().await?.defragment().await?;
                 Ok(())
             }
+            // The store has no restore of its own.
+            Blow::IsSetBack if self.version.is_store() => Ok(()),
+            Blow::IsSetBack => {
+                let more = rng.random_range(1..60);
+                self.set_back(more).await
+            }
         }
+    }
+
+    /// Restores it to what it is now after so many revisions more, which are gone then.
+    async fn set_back(&mut self, more: i64) -> Result<()> {
+        let saved = self.rests().await?;
+        let member = self.cluster.members.first().context("no member")?;
+        let tool = EtcdTool::new(&self.version).with_endpoints(&member.endpoints());
+        let file = self.folder.path().join(format!("{saved}.db"));
+        tool.snapshot_save(&file).await?;
+        self.goes_on_by(more).await?;
+        self.rests().await?;
+        let member = self.cluster.members.first_mut().context("no member")?;
+        member.kill()?;
+        let data = member.data_dir().to_path_buf();
+        std::fs::remove_dir_all(&data)?;
+        let peer = member.peer_url();
+        let alone = format!("m0={peer}");
+        let same = [
+            "--name",
+            "m0",
+            "--initial-cluster",
+            &alone,
+            "--initial-advertise-peer-urls",
+            &peer,
+        ];
+        tool.snapshot_restore(&file, &data, &same).await?;
+        std::fs::remove_file(&file)?;
+        self.model.set_back(saved.0);
+        member.restart().await?;
+        self.goes_on_by(1).await
     }
 
     async fn compact(&mut self, at: i64) -> Result<()> {

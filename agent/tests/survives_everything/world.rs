@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::chronicle::Chronicle;
 use crate::invariants::{Held, comes_back, is_refused};
 use crate::lives::{Ended, Lives};
+use crate::model::History;
 use crate::places::{Needs, needs};
 use crate::plan::{Blow, End, Plan, Step};
 use crate::source::Source;
@@ -60,6 +61,7 @@ impl<'a> World<'a> {
             .enumerate()
             .map(|(n, port)| Lives::new(folder.path(), port, endpoints.clone(), n))
             .collect();
+        source.model.forget_the_past();
         let begun = Revision(source.model.newest());
         let mut world = World {
             bucket: StormyBucket::start(seed).await?,
@@ -243,24 +245,36 @@ impl<'a> World<'a> {
                 }
                 self.note(Some(ended));
             }
-            if let Some(durable) = said {
-                self.bears_out(durable).await?;
+            if let Some((timeline, durable)) = said {
+                self.bears_out(&timeline, durable).await?;
             }
         }
         Ok(())
     }
 
-    async fn bears_out(&mut self, durable: Revision) -> Result<()> {
-        let held = self
-            .held()
-            .await?
-            .context("durable, and there is no vault")?;
+    async fn bears_out(&mut self, timeline: &str, durable: Revision) -> Result<()> {
+        let all = self.timelines().await?;
+        let held = all.into_iter().find(|held| held.id() == timeline);
+        let held = held.with_context(|| format!("durable, and there is no timeline {timeline}"))?;
         self.chronicle.looks += 1;
         held.bears_out(durable)
     }
 
+    /// The newest timeline.
     async fn held(&self) -> Result<Option<Held>> {
-        Held::now(&self.bucket.contents(), PREFIX).await
+        Ok(self.timelines().await?.pop())
+    }
+
+    /// All of them: no more than the source had histories.
+    async fn timelines(&self) -> Result<Vec<Held>> {
+        let all = Held::all(&self.bucket.contents(), PREFIX).await?;
+        let histories = self.source.model.past().len() + 1;
+        ensure!(
+            all.len() <= histories,
+            "{} timelines of {histories} histories",
+            all.len()
+        );
+        Ok(all)
     }
 
     /// The weather clears, an agent that knows nothing of all this stores what there is, and everything is compared.
@@ -273,8 +287,20 @@ impl<'a> World<'a> {
         }
         self.source.goes_on_by(3).await?;
         let last = self.source.rests().await?;
-        for agent in &mut self.agents {
-            agent.reaches(last, STORED_WITHIN).await?;
+        for one in 0..self.agents.len() {
+            // Each in the timeline that the source is now; there may be a new one since a moment ago.
+            let deadline = Instant::now() + STORED_WITHIN;
+            loop {
+                let newest = self.held().await?.map(|held| held.id());
+                let agent = self.agents.get_mut(one).context("no such agent")?;
+                let reached = agent.reaches_in(newest.as_deref(), last, LOOK * 50).await;
+                match reached {
+                    Ok(()) if newest.is_some() => break,
+                    Ok(()) => {}
+                    Err(error) if Instant::now() >= deadline => return Err(error),
+                    Err(_) => {}
+                }
+            }
         }
         self.look().await?;
         for one in 0..self.agents.len() {
@@ -298,20 +324,35 @@ impl<'a> World<'a> {
         );
         ensure!(newest == last, "covered to {newest}, the source has {last}");
         self.chronicle.lost = held.lost(self.source.compacted())?;
-        held.is_exact(&self.source.model).await?;
-        self.chronicle.objects = held.objects();
+        held.is_of_one_history(&self.source.model, true).await?;
+        let mut older = self.timelines().await?;
+        older.pop();
+        for one in &older {
+            one.is_of_one_history(&self.source.model, false).await?;
+            let newest = one.ranges().last().map_or(Revision::ZERO, |range| range.1);
+            one.names_what_it_lacks(newest)?;
+        }
+        self.chronicle.timelines = older.len() + 1;
+        self.chronicle.objects = held.objects() + older.iter().map(Held::objects).sum::<usize>();
         let covered = held.ranges().iter().map(|(from, to)| to.0 - from.0 + 1);
         self.chronicle.revisions = covered.sum();
         // The model is the source's own history.
         let (compacted, hash) = self.source.hash(last).await?;
+        let model = self.source.model.now();
         ensure!(
-            self.source.model.hash(last, compacted) == hash,
+            model.hash(last, compacted) == hash,
             "the model's HashKV({last}) under {compacted} is not the source's"
         );
-        self.restore(&held, first, last).await
+        self.restore(&held, &model, first, last).await
     }
 
-    async fn restore(&mut self, held: &Held, first: Revision, last: Revision) -> Result<()> {
+    async fn restore(
+        &mut self,
+        held: &Held,
+        model: &History,
+        first: Revision,
+        last: Revision,
+    ) -> Result<()> {
         let vault = self.bucket.fair(PREFIX);
         let any = Revision(self.rng.random_range(self.begun.max(first).0..=last.0));
         for revision in [last, any] {
@@ -320,7 +361,7 @@ impl<'a> World<'a> {
                 .iter()
                 .any(|(from, to)| *from <= revision && revision <= *to);
             if covered {
-                comes_back(&vault, revision, self.folder.path(), &self.source.model).await?;
+                comes_back(&vault, revision, self.folder.path(), model).await?;
                 self.chronicle.restored += 1;
             } else {
                 is_refused(&vault, revision, self.folder.path()).await?;
