@@ -24,7 +24,6 @@ mod run;
 mod schedule;
 mod session;
 pub mod ship;
-mod size;
 pub mod source;
 pub mod spool;
 mod state_dir;

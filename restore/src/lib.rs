@@ -10,12 +10,14 @@
 pub mod bump;
 pub mod command;
 pub mod demo;
+pub mod drill;
 pub mod error;
 pub mod execute;
 pub mod facts;
 pub mod import;
 pub mod leases;
 pub mod live;
+mod members;
 pub mod overlap;
 pub mod past;
 pub mod plan;
@@ -26,5 +28,6 @@ pub mod report;
 pub mod source;
 pub mod survey;
 pub mod target;
+pub mod verify;
 
 pub use error::{Kind, RestoreError};

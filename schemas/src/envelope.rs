@@ -54,10 +54,12 @@ pub enum Kind {
     Sweep = 20,
     /// That a round of deletions is over.
     Swept = 21,
+    /// What came of a verification or a drill.
+    Receipt = 22,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Format,
         Self::Timeline,
         Self::Base,
@@ -72,6 +74,7 @@ impl Kind {
         Self::Verdict,
         Self::Sweep,
         Self::Swept,
+        Self::Receipt,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::error::{ErrorKind, VaultError};
 use crate::fail_point;
-use crate::layout::{self, NameKind, ObjectName};
+use crate::layout::{self, ChunkName, NameKind, ObjectName};
 use crate::objects::Created;
 use crate::timeline::Timeline;
 use crate::vault::Vault;
@@ -35,6 +35,11 @@ impl Cluster {
     /// Its name.
     pub fn name(&self) -> &ClusterName {
         &self.name
+    }
+
+    /// The name of the object that holds a chunk, below the vault's prefix.
+    pub fn chunk_path(&self, chunk: ChunkName) -> String {
+        layout::chunk_path(&self.name, chunk)
     }
 
     /// Its vault.

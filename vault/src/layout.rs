@@ -217,6 +217,37 @@ pub(crate) fn pin_identity(vault: VaultId, cluster: &ClusterName, pin: &PinName)
     }
 }
 
+/// The folder of a cluster's receipts.
+pub(crate) fn receipts_folder(cluster: &ClusterName) -> String {
+    format!("clusters/{cluster}/receipts")
+}
+
+/// The name of a receipt in its folder: names sort by time.
+pub(crate) fn receipt_name(ended_unix_ms: i64, uid: Uid) -> String {
+    format!("{ended_unix_ms:020}-{uid}")
+}
+
+/// Reads the name of a receipt.
+pub(crate) fn parse_receipt(name: &str) -> Option<(i64, Uid)> {
+    let (ended, uid) = name.split_once('-')?;
+    let parsed = (ended.parse().ok()?, uid.parse().ok()?);
+    (receipt_name(parsed.0, parsed.1) == name).then_some(parsed)
+}
+
+/// The identity of a receipt.
+pub(crate) fn receipt_identity(vault: VaultId, cluster: &ClusterName, name: &str) -> Identity {
+    Identity {
+        kind: Kind::Receipt,
+        vault,
+        cluster: Some(cluster.clone()),
+        timeline: None,
+        first: Revision::ZERO,
+        last: Revision::ZERO,
+        level: 0,
+        name: name.to_owned(),
+    }
+}
+
 /// The identity of a chunk. A chunk is bound to its rows by its name, and to its place by vault and cluster.
 pub(crate) fn chunk_identity(
     vault: VaultId,

@@ -23,7 +23,9 @@ mod pin;
 mod priority;
 mod probe;
 mod read;
+mod receipt;
 pub mod retention;
+pub mod size;
 mod timeline;
 mod unproven;
 mod vault;
@@ -44,8 +46,8 @@ pub use timeline::Timeline;
 pub use vault::Vault;
 
 pub use revkeep_schemas::manifest::{
-    BaseFacts, BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, PinRecord, SmallBucket,
-    SourceIdentity, TimelineRecord, Witness,
+    BaseFacts, BaseManifest, Checkpoint, ChunkRef, GapRecord, Head, PinRecord, ProofKind, Receipt,
+    SmallBucket, SourceIdentity, TimelineRecord, Witness,
 };
 pub use revkeep_schemas::names::{ClusterName, PinName, TimelineId, Uid, VaultId};
 pub use revkeep_schemas::segment::{

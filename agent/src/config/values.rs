@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::status::Listen;
-use crate::{Schedule, size};
+use revkeep_vault::size;
+
+use crate::Schedule;
 
 /// A duration: `10s`, `15m`, `7d`, `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +39,16 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        size::parse(text).map(Self)
+        let bytes = size::parse(text)?;
+        usize::try_from(bytes)
+            .map(Self)
+            .map_err(|_| "the size is too large".to_owned())
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&size::words(self.0))
+        f.write_str(&size::words(self.0 as u64))
     }
 }
 

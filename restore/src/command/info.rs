@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat};
 use clap::Args;
 use revkeep_schemas::Revision;
-use revkeep_vault::{Cluster, Coverage, Inventory, Timeline, Vault};
+use revkeep_vault::{Cluster, Coverage, Inventory, ProofKind, Timeline, Vault};
 use serde::Serialize;
 
 use super::{Output, answer};
@@ -15,6 +15,8 @@ use crate::source::open_cluster;
 
 /// The newest bases of a timeline that a table shows.
 const SHOWN_BASES: usize = 10;
+/// The newest receipts that are looked at.
+const RECEIPTS: usize = 30;
 
 /// What `revkeep info` takes.
 #[derive(Debug, Args)]
@@ -60,7 +62,18 @@ struct Info {
     maximum_recoverable: Option<Revision>,
     /// When an agent saw it, by its clock.
     maximum_seen: Option<String>,
+    /// The newest verification and the newest drill of which there is a receipt.
+    proofs: Vec<ProofInfo>,
     timelines: Vec<TimelineInfo>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProofInfo {
+    kind: &'static str,
+    sound: bool,
+    ended: Option<String>,
+    summary: String,
+    receipt: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,9 +156,31 @@ pub(super) async fn run(
         minimum_recoverable: newest.and_then(|timeline| timeline.minimum_recoverable),
         maximum_recoverable: newest.and_then(|timeline| timeline.maximum_recoverable),
         maximum_seen: newest.and_then(|timeline| timeline.maximum_seen.clone()),
+        proofs: proofs(&cluster).await,
         timelines,
     };
     answer(&info, output)
+}
+
+/// What was proved last. Best effort: an old vault has no receipts.
+async fn proofs(cluster: &Cluster) -> Vec<ProofInfo> {
+    let receipts = cluster.receipts(RECEIPTS).await.unwrap_or_default();
+    let newest = |kind: ProofKind| receipts.iter().find(|(_, receipt)| receipt.kind == kind);
+    let kinds = [
+        (ProofKind::Verification, "verification"),
+        (ProofKind::Drill, "drill"),
+    ];
+    let newest = kinds.into_iter().filter_map(|(kind, name)| {
+        let (receipt, said) = newest(kind)?;
+        Some(ProofInfo {
+            kind: name,
+            sound: said.sound,
+            ended: time(said.ended_unix_ms),
+            summary: said.summary.clone(),
+            receipt: receipt.clone(),
+        })
+    });
+    newest.collect()
 }
 
 async fn list(vault: &str) -> Result<Clusters, RestoreError> {
@@ -355,6 +390,16 @@ impl fmt::Display for Info {
             write!(f, ", seen ≈ {seen}")?;
         }
         writeln!(f)?;
+        for proof in &self.proofs {
+            let outcome = if proof.sound { "proven" } else { "FAILED" };
+            let ended = proof.ended.as_deref().unwrap_or("some day");
+            writeln!(
+                f,
+                "{:<20} {outcome} ≈ {ended}: {}",
+                format!("last {}", proof.kind),
+                proof.summary
+            )?;
+        }
         if self.timelines.len() > 1 {
             writeln!(f, "\ntimelines")?;
             let roots = self

@@ -1,6 +1,7 @@
 //! The operator's command line.
 
 mod diff;
+mod drill;
 mod export;
 mod finish;
 mod get;
@@ -11,11 +12,13 @@ mod keys_out;
 mod log;
 mod past_vault;
 mod pin;
+mod place;
 mod point;
 mod restore;
 mod selection;
 mod signals;
 mod value;
+mod verify;
 mod whole;
 
 use std::io::{self, Write};
@@ -89,6 +92,10 @@ enum Command {
     Pin(pin::PinArguments),
     /// Take a pin back
     Unpin(pin::UnpinArguments),
+    /// Prove that everything in the vault can be read and is what it should be
+    Verify(verify::Arguments),
+    /// Restore a revision into a temporary folder, boot a server on it, and compare HashKV
+    Drill(drill::Arguments),
     /// See all of it in two minutes: three members, an agent, an accident, and an exact restore
     Demo(crate::demo::Options),
 }
@@ -153,6 +160,8 @@ async fn with_vault(vault: &str, command: &Command, output: Output) -> Result<()
         Command::Diff(arguments) => Box::pin(diff::run(vault, arguments, output)).await,
         Command::Pin(arguments) => Box::pin(pin::pin(vault, arguments, output)).await,
         Command::Unpin(arguments) => Box::pin(pin::unpin(vault, arguments, output)).await,
+        Command::Verify(arguments) => Box::pin(verify::run(vault, arguments, output)).await,
+        Command::Drill(arguments) => Box::pin(drill::run(vault, arguments, output)).await,
         // It makes a vault of its own.
         Command::Demo(_) => Ok(()),
     }

@@ -5,11 +5,9 @@
 //! before, booted, and its HashKV compared with what the source said. Nothing outside the folder is touched and every
 //! process is ended by its own id.
 
-mod cluster;
 mod kubernetes;
 mod narrator;
 mod options;
-mod processes;
 mod proof;
 mod story;
 mod workload;

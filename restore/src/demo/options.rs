@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::cluster::Kind;
+use crate::members::Kind;
 
 /// The flags of `revkeep demo`.
 #[derive(Clone, Debug, Args)]

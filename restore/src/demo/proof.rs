@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use etcd_client::GetOptions;
 
-use super::cluster::{Cluster, connect, failed};
 use super::kubernetes::RESOURCES;
 use super::workload::VICTIM;
 use crate::error::{Kind, RestoreError};
+use crate::members::{Cluster, connect, failed};
 
 /// How long a member may lag behind.
 const PATIENCE: Duration = Duration::from_secs(30);

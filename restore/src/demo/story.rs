@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::cluster::{Cluster, Kind, Place, initial_cluster, three};
 use super::narrator::Narrator;
 use super::options::Options;
-use super::processes::{Process, find, output, typed};
 use super::proof::{Sight, agreed};
 use super::workload::{self, VICTIM};
 use crate::error::{Kind as ErrorKind, RestoreError};
+use crate::members::{Cluster, Kind, Place, Process, find, initial_cluster, output, places, typed};
 
 const STEPS: u32 = 8;
 /// The cluster's name in the vault.
@@ -106,7 +105,7 @@ impl Stage {
         self.accident(good).await?;
         let failover = self.lose_the_leader().await?;
         let (lag, last) = self.wait_until_durable().await?;
-        let restored = three(&self.folder.join("restored"))?;
+        let restored = places(&self.folder.join("restored"), 3)?;
         let restore = self.restore(good, &restored).await?;
         let boot = self.boot(good, before, restored).await?;
         let measured = Measured {
@@ -128,8 +127,8 @@ impl Stage {
     async fn start_members(&mut self) -> Result<(), RestoreError> {
         self.narrator
             .step(&format!("Three members of {}", self.kind.name()));
-        let places = three(&self.folder.join("source"))?;
-        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places).await?;
+        let places = places(&self.folder.join("source"), 3)?;
+        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places, None).await?;
         let (leader, term) = cluster.wait_for_leader().await?;
         self.narrator
             .say(&format!("They serve at {}", cluster.endpoints()));
@@ -288,7 +287,7 @@ impl Stage {
         self.narrator
             .step("The restored members boot, and prove it");
         let began = Instant::now();
-        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places).await?;
+        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places, None).await?;
         let (leader, _) = cluster.wait_for_leader().await?;
         let took = began.elapsed();
         let after = agreed(&cluster, good).await?;

@@ -8,9 +8,9 @@ use futures::{TryStreamExt, stream};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::cluster::failed;
 use super::kubernetes::{RESOURCES, Resource};
 use crate::error::{Kind, RestoreError};
+use crate::members::failed;
 
 /// The namespace of the accident.
 pub(super) const VICTIM: &str = "shop";

@@ -7,6 +7,7 @@ mod base;
 mod chunk;
 mod chunker;
 mod pin;
+mod receipt;
 mod round;
 mod small;
 
@@ -17,6 +18,7 @@ pub use chunk::{
 };
 pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
 pub use pin::PinRecord;
+pub use receipt::{ProofKind, Receipt};
 pub use round::{ObjectList, RoundVerdict};
 pub use small::{GapRecord, Head, SourceIdentity, TimelineRecord, VaultFormat, Witness};
 

@@ -30,6 +30,7 @@ use toml::Spanned;
 
 use super::rules::Rules;
 use crate::error::{ErrorKind, VaultError};
+use crate::size;
 
 /// Words of the file, for a slip to be understood.
 const WORDS: [&str; 18] = [
@@ -174,22 +175,10 @@ struct Size(u64);
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let at = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(at);
-        let unit = match unit.trim() {
-            "MiB" => Some(1_u64 << 20),
-            "GiB" => Some(1 << 30),
-            "TiB" => Some(1 << 40),
-            _ => None,
-        };
-        let number = number.parse::<u64>().ok();
-        let bytes = number
-            .zip(unit)
-            .and_then(|(number, unit)| number.checked_mul(unit));
-        bytes.map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is no size: write 500MiB, 50GiB or 2TiB"))
+        size::parse(&text).map(Self).map_err(|error| {
+            serde::de::Error::custom(format!(
+                "{text:?} is no size: {error}; write 500MiB, 50GiB or 2TiB"
+            ))
         })
     }
 }

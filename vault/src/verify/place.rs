@@ -24,6 +24,8 @@ pub(super) enum Place {
     Intent(TimelineId, Revision, Uid),
     /// A part of a round of deletions.
     Round(u32, Part),
+    /// What came of a verification or a drill, by its name.
+    Receipt(String),
 }
 
 /// An object that was listed.
@@ -57,12 +59,14 @@ impl Place {
                 Some(writing::intent_identity(vault, &name))
             }
             Self::Round(number, part) => Some(Rounds(cluster).identity(*number, *part)),
+            Self::Receipt(name) => Some(layout::receipt_identity(vault, &cluster.name, name)),
         }
     }
 
-    /// Whether whoever may delete it leaves no word: a pin that a person takes back, an intent whose base was settled.
+    /// Whether whoever may delete it leaves no word: a pin that a person takes back, an intent whose base was settled, an old
+    /// receipt.
     pub(super) fn goes_silently(&self) -> bool {
-        matches!(self, Self::Pin(_) | Self::Intent(..))
+        matches!(self, Self::Pin(_) | Self::Intent(..) | Self::Receipt(_))
     }
 }
 
@@ -136,6 +140,18 @@ impl Cluster {
                 all.push(Standing {
                     name: format!("{intents}/{file}"),
                     place: Place::Intent(timeline, revision, uid),
+                    bytes: meta.size,
+                });
+            }
+        }
+        let receipts = layout::receipts_folder(&self.name);
+        for meta in objects.list(&receipts).await? {
+            let file = meta.location.filename();
+            let ours = |file: &&str| layout::parse_receipt(file).is_some();
+            if let Some(file) = file.filter(ours) {
+                all.push(Standing {
+                    name: format!("{receipts}/{file}"),
+                    place: Place::Receipt(file.to_owned()),
                     bytes: meta.size,
                 });
             }

@@ -8,8 +8,8 @@ use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::envelope::{self, Envelope, Identity};
 use revkeep_schemas::kv::key_of;
 use revkeep_schemas::manifest::{
-    BaseManifest, ChunkRef, GapRecord, ObjectList, PinRecord, RoundVerdict, TimelineRecord,
-    chunk_keys_bytes, chunk_keys_range, decode_chunk_into, decode_chunk_keys,
+    BaseManifest, ChunkRef, GapRecord, ObjectList, PinRecord, Receipt, RoundVerdict,
+    TimelineRecord, chunk_keys_bytes, chunk_keys_range, decode_chunk_into, decode_chunk_keys,
 };
 use revkeep_schemas::names::{ClusterName, VaultId};
 use revkeep_schemas::row::EncodedRows;
@@ -161,6 +161,9 @@ impl Claim {
             }
             Place::Intent(..) | Place::Round(_, Part::Swept) => {
                 body()?;
+            }
+            Place::Receipt(_) => {
+                Receipt::decode(&body()?)?;
             }
             Place::Timeline(name) => match name.kind {
                 NameKind::Timeline => {

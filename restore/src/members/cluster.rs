@@ -1,4 +1,4 @@
-//! Three members of one cluster as processes on loopback.
+//! Members of one cluster as processes on loopback.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// What the members are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// The store of this repository.
     Store,
     /// Real etcd.
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// For people.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Store => "revkeep-store",
             Self::Etcd => "etcd",
@@ -33,14 +33,15 @@ impl Kind {
     }
 
     /// The flag of `revkeep restore` that builds a data directory for it.
-    pub(super) const fn restore_flag(self) -> &'static str {
+    pub(crate) const fn restore_flag(self) -> &'static str {
         match self {
             Self::Store => "--store-dir",
             Self::Etcd => "--data-dir",
         }
     }
 
-    fn program(self, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
+    /// Its program.
+    pub(crate) fn program(self, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
         find(self.name(), folder)
     }
 
@@ -54,24 +55,24 @@ impl Kind {
 
 /// Where a member lives, whether it runs or not.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Its name in the cluster.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its data directory.
-    pub(super) directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// Where clients reach it.
-    pub(super) client_url: String,
+    pub(crate) client_url: String,
     /// Where the other members reach it.
-    pub(super) peer_url: String,
+    pub(crate) peer_url: String,
 }
 
-/// Places for three members in `folder`, on free ports.
-pub(super) fn three(folder: &Path) -> Result<Vec<Place>, RestoreError> {
+/// Places for some members in `folder`, on free ports.
+pub(crate) fn places(folder: &Path, members: usize) -> Result<Vec<Place>, RestoreError> {
     std::fs::create_dir_all(folder).map_err(RestoreError::io(format!(
         "cannot make {}",
         folder.display()
     )))?;
-    let ports = free_ports(6)?;
+    let ports = free_ports(2 * members)?;
     Ok(ports
         .chunks_exact(2)
         .zip(1..)
@@ -88,7 +89,7 @@ pub(super) fn three(folder: &Path) -> Result<Vec<Place>, RestoreError> {
 }
 
 /// The value of `--initial-cluster`.
-pub(super) fn initial_cluster(places: &[Place]) -> String {
+pub(crate) fn initial_cluster(places: &[Place]) -> String {
     let pairs: Vec<_> = places
         .iter()
         .map(|place| format!("{}={}", place.name, place.peer_url))
@@ -97,18 +98,20 @@ pub(super) fn initial_cluster(places: &[Place]) -> String {
 }
 
 /// The members that run.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     /// Every place, also of members that were killed.
     places: Vec<Place>,
     running: Vec<(String, Process)>,
 }
 
 impl Cluster {
-    /// Starts a member at each place and waits until they have a leader.
-    pub(super) async fn start(
+    /// Starts a member at each place and waits until they have a leader. `token` is that of the cluster, if it was restored
+    /// with one.
+    pub(crate) async fn start(
         kind: Kind,
         programs: Option<&PathBuf>,
         places: Vec<Place>,
+        token: Option<&str>,
     ) -> Result<Self, RestoreError> {
         let program = kind.program(programs)?;
         let all = initial_cluster(&places);
@@ -127,6 +130,9 @@ impl Cluster {
             ] {
                 arguments.extend([flag.to_owned(), value.to_owned()]);
             }
+            if let Some(token) = token {
+                arguments.extend(["--initial-cluster-token".to_owned(), token.to_owned()]);
+            }
             let log = place.directory.with_extension("log");
             let process = Process::start(&place.name, &program, arguments, log)?;
             running.push((place.name.clone(), process));
@@ -137,7 +143,7 @@ impl Cluster {
     }
 
     /// The client URLs of all places, separated by commas.
-    pub(super) fn endpoints(&self) -> String {
+    pub(crate) fn endpoints(&self) -> String {
         let urls: Vec<_> = self
             .places
             .iter()
@@ -147,7 +153,7 @@ impl Cluster {
     }
 
     /// The client URLs of the members that run, separated by commas.
-    pub(super) fn alive_endpoints(&self) -> String {
+    pub(crate) fn alive_endpoints(&self) -> String {
         let urls: Vec<_> = self
             .alive()
             .map(|place| place.client_url.as_str())
@@ -156,20 +162,20 @@ impl Cluster {
     }
 
     /// The places of members that run.
-    pub(super) fn alive(&self) -> impl Iterator<Item = &Place> {
+    pub(crate) fn alive(&self) -> impl Iterator<Item = &Place> {
         self.places
             .iter()
             .filter(|place| self.running.iter().any(|(name, _)| *name == place.name))
     }
 
     /// A client of the members that run.
-    pub(super) async fn client(&self) -> Result<Client, RestoreError> {
+    pub(crate) async fn client(&self) -> Result<Client, RestoreError> {
         let urls: Vec<_> = self.alive().map(|place| place.client_url.clone()).collect();
         connect(&urls).await
     }
 
     /// A client for each member that runs.
-    pub(super) async fn clients(&self) -> Result<Vec<Client>, RestoreError> {
+    pub(crate) async fn clients(&self) -> Result<Vec<Client>, RestoreError> {
         let mut clients = Vec::new();
         for place in self.alive() {
             clients.push(connect(std::slice::from_ref(&place.client_url)).await?);
@@ -178,12 +184,10 @@ impl Cluster {
     }
 
     /// The name of the leader and the term, once every member that runs agrees on one of them.
-    pub(super) async fn wait_for_leader(&mut self) -> Result<(String, u64), RestoreError> {
+    pub(crate) async fn wait_for_leader(&mut self) -> Result<(String, u64), RestoreError> {
         let began = Instant::now();
         loop {
-            for (_, process) in &mut self.running {
-                process.check()?;
-            }
+            self.check()?;
             if let Some(found) = self.leader().await {
                 return Ok(found);
             }
@@ -223,8 +227,14 @@ impl Cluster {
         agreed.then(|| (place.name.clone(), term))
     }
 
+    /// An error if a member has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<(), RestoreError> {
+        let mut running = self.running.iter_mut();
+        running.try_for_each(|(_, process)| process.check())
+    }
+
     /// Kills the process of one member; its data directory stays.
-    pub(super) async fn kill(&mut self, name: &str) -> Result<(), RestoreError> {
+    pub(crate) async fn kill(&mut self, name: &str) -> Result<(), RestoreError> {
         match self.running.iter().position(|(running, _)| running == name) {
             Some(at) => self.running.swap_remove(at).1.kill().await,
             None => Ok(()),
@@ -232,14 +242,14 @@ impl Cluster {
     }
 
     /// Stops every member.
-    pub(super) async fn stop(self) -> Result<(), RestoreError> {
+    pub(crate) async fn stop(self) -> Result<(), RestoreError> {
         let stops = self.running.into_iter().map(|(_, process)| process.stop());
         futures::future::join_all(stops).await.into_iter().collect()
     }
 }
 
 /// A client whose requests do not wait for ever.
-pub(super) async fn connect(urls: &[String]) -> Result<Client, RestoreError> {
+pub(crate) async fn connect(urls: &[String]) -> Result<Client, RestoreError> {
     let options = ConnectOptions::new()
         .with_connect_timeout(REQUEST)
         .with_timeout(REQUEST);
@@ -249,6 +259,6 @@ pub(super) async fn connect(urls: &[String]) -> Result<Client, RestoreError> {
 }
 
 /// A failure of the members.
-pub(super) fn failed(what: &str, error: etcd_client::Error) -> RestoreError {
+pub(crate) fn failed(what: &str, error: etcd_client::Error) -> RestoreError {
     RestoreError::new(ErrorKind::Failed, what).because(error)
 }

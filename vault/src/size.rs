@@ -1,21 +1,26 @@
 //! Sizes as operators write them.
 
 /// Reads a number of bytes: `8MiB`, `64KiB`, `1GiB`, powers of ten with `kB`, `MB`, `GB`, or a plain number.
-pub(crate) fn parse(text: &str) -> Result<usize, String> {
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let unit: usize = match unit.trim().to_ascii_lowercase().as_str() {
+    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "kib" => 1 << 10,
         "mib" => 1 << 20,
         "gib" => 1 << 30,
+        "tib" => 1 << 40,
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
-        other => return Err(format!("'{other}' is no unit: use KiB, MiB or GiB")),
+        "tb" => 1_000_000_000_000,
+        other => return Err(format!("'{other}' is no unit: use KiB, MiB, GiB or TiB")),
     };
-    let number: usize = number
+    let number: u64 = number
         .parse()
         .map_err(|_| "a size starts with a whole number, as in 8MiB".to_owned())?;
     number
@@ -24,8 +29,14 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
 }
 
 /// Writes a number of bytes so that [`parse`] reads the same.
-pub(crate) fn words(bytes: usize) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+#[must_use]
+pub fn words(bytes: u64) -> String {
+    let units = [
+        (1 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ];
     let unit = units
         .into_iter()
         .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));

@@ -15,7 +15,7 @@ use crate::error::{Kind, RestoreError};
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A running child. Killed when dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
@@ -23,7 +23,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a program; what it prints goes to `log`.
-    pub(super) fn start<A: AsRef<OsStr>>(
+    pub(crate) fn start<A: AsRef<OsStr>>(
         name: &str,
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
@@ -53,7 +53,7 @@ impl Process {
     }
 
     /// An error with the end of its log if it has ended by itself.
-    pub(super) fn check(&mut self) -> Result<(), RestoreError> {
+    pub(crate) fn check(&mut self) -> Result<(), RestoreError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(RestoreError::new(
@@ -73,7 +73,7 @@ impl Process {
     }
 
     /// The end of its log, to explain a failure.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<_> = text.lines().rev().take(8).collect();
@@ -82,7 +82,7 @@ impl Process {
     }
 
     /// SIGKILL: no chance to tidy up, as in a power failure of this one process.
-    pub(super) async fn kill(mut self) -> Result<(), RestoreError> {
+    pub(crate) async fn kill(mut self) -> Result<(), RestoreError> {
         self.child
             .kill()
             .await
@@ -90,7 +90,7 @@ impl Process {
     }
 
     /// SIGTERM, and SIGKILL for one that does not listen.
-    pub(super) async fn stop(mut self) -> Result<(), RestoreError> {
+    pub(crate) async fn stop(mut self) -> Result<(), RestoreError> {
         let Some(id) = self.child.id() else {
             return Ok(());
         };
@@ -109,7 +109,7 @@ impl Process {
 }
 
 /// Runs a program to its end and returns what it wrote to standard output.
-pub(super) async fn output(program: &Path, arguments: &[String]) -> Result<String, RestoreError> {
+pub(crate) async fn output(program: &Path, arguments: &[String]) -> Result<String, RestoreError> {
     let shown = || {
         let name = program.file_name().unwrap_or(program.as_os_str());
         format!("{} {}", name.to_string_lossy(), arguments.join(" "))
@@ -136,7 +136,7 @@ pub(super) async fn output(program: &Path, arguments: &[String]) -> Result<Strin
 }
 
 /// `count` different ports on 127.0.0.1 that are free now.
-pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, RestoreError> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, RestoreError> {
     let failed = || RestoreError::io("cannot find a free port on 127.0.0.1");
     // All are held until the last is found, so that they differ.
     let held: Vec<TcpListener> = (0..count)
@@ -149,7 +149,7 @@ pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, RestoreError> {
 }
 
 /// How a reader in this folder can call a program: by its name where `PATH` leads to it, otherwise by its path.
-pub(super) fn typed(program: &Path) -> String {
+pub(crate) fn typed(program: &Path) -> String {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let name = program.file_name().unwrap_or(program.as_os_str());
     let first = std::env::split_paths(&path)
@@ -166,7 +166,7 @@ pub(super) fn typed(program: &Path) -> String {
 }
 
 /// A program: beside this one, in `folder`, or in `PATH`.
-pub(super) fn find(name: &str, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
+pub(crate) fn find(name: &str, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|own| own.parent().map(Path::to_path_buf));
