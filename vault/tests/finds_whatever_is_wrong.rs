@@ -25,7 +25,8 @@ use revkeep_schemas::names::PinName;
 use revkeep_vault::retention::Rules;
 use revkeep_vault::verify::{Depth, Ledger, Verification, VerifyOptions, Wrong};
 use revkeep_vault::{
-    BaseFacts, Cluster, Head, PinRecord, SourceIdentity, Timeline, TimelineId, Vault,
+    BaseFacts, Cluster, Head, PinRecord, ProofKind, Receipt, SourceIdentity, Timeline, TimelineId,
+    Vault,
 };
 use world::{Rows, SMALL, rows, segment};
 
@@ -128,6 +129,22 @@ impl Place {
         };
         let name = PinName::new("audit").unwrap();
         cluster.set_pin(&name, &pin).await.unwrap();
+        let receipt = Receipt {
+            kind: ProofKind::Verification,
+            sound: true,
+            summary: "all was well".to_owned(),
+            ended_unix_ms: 1_000,
+            took_ms: 1,
+            timeline: TimelineId(0),
+            revision: Revision::ZERO,
+            compact_revision: Revision::ZERO,
+            hash: 0,
+            server: String::new(),
+            objects: 1,
+            bytes: 1,
+            findings: 0,
+        };
+        cluster.put_receipt(&receipt).await.unwrap();
         let mut head = Head {
             timeline: second.id(),
             base_revision: Revision(220),
@@ -227,8 +244,9 @@ fn injure(
         }
         2 => {
             place.remove(&name);
-            // A person may take a pin back, and intents go with their bases.
-            let silent = name.contains("/pins/") || name.contains("/writing/");
+            // A person may take a pin back or remove a receipt, and intents go with their bases.
+            let silent = ["/pins/", "/writing/", "/receipts/"];
+            let silent = silent.iter().any(|folder| name.contains(folder));
             let found = if silent { vec![] } else { vec![name.clone()] };
             (format!("{name} removed"), found)
         }
