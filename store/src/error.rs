@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn only_the_disk_is_fatal() {
-        assert!(StoreError::disk("fsync log.redb", std::io::Error::other("gone")).is_fatal());
+        assert!(StoreError::disk("fsync log", std::io::Error::other("gone")).is_fatal());
         assert!(!StoreError::Timeout.is_fatal());
     }
 }

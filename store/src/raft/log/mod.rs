@@ -4,8 +4,7 @@
 //! machine and after a restart. Promises: what was reported as saved survives any kill, but for a leader's own entries, of
 //! which [`Synced`] says how far they do; changes survive in the order in which they came; after one failed write or sync every later one fails, and the member stops.
 //!
-//! One redb file, `log.redb`: table `entries` (index to an encoded `LogEntry`) and table `meta` (`owner`, `vote`,
-//! `purged`, `committed`). One synced commit serves every change that waits.
+//! One file, `log`, see [`file`]. One synced commit serves every change that waits.
 
 mod cache;
 mod file;

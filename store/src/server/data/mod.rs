@@ -1,6 +1,6 @@
 //! The data directory.
 //!
-//! `member/state.redb` is the state, `member/log.redb` the log, `member/identity` who the member is, `member/scratch`
+//! `member/state.redb` is the state, `member/log` the log, `member/identity` who the member is, `member/scratch`
 //! holds snapshots on their way. `seed/db` is what a restore left for the first start.
 
 mod folder;
