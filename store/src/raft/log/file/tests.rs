@@ -125,7 +125,9 @@ fn holds_what_it_was_given_through_kills_and_reuse() {
             let what = format!("seed {seed}, round {round}");
             let new = changes(&model, &mut term, &mut random, seed % 2 == 1);
             let mut after = model.clone();
-            new.iter().for_each(|change| after.take(change));
+            for change in &new {
+                after.take(change);
+            }
             let fails = random.random_bool(0.15);
             if fails {
                 match random.random_range(0..3) {
@@ -183,7 +185,9 @@ fn a_commit_may_be_longer_than_a_segment() {
             Change::Vote(vote),
         ];
         file.commit(&new).unwrap();
-        new.iter().for_each(|change| model.take(change));
+        for change in &new {
+            model.take(change);
+        }
     }
     drop(file);
     let (file, head) = LogFile::open(&disk.crash(1), 1, 2).unwrap();
