@@ -35,6 +35,10 @@ struct Spare {
 /// So many bytes are cleared at once, so that few commits bear that.
 const CLEAR_BYTES: usize = 256 * 1024;
 
+/// What is cleared is written in pieces of a page: a large piece makes a large page in the system's cache, and that goes to
+/// the disk whole whenever a few bytes of it change.
+static ZEROS: [u8; 4096] = [0; 4096];
+
 /// So many times what is written is cleared, so that the next segment is clear before it is needed.
 const CLEAR_AHEAD: usize = 2;
 
@@ -215,8 +219,12 @@ impl Tail {
 impl Spare {
     fn clear(&mut self, storage: &dyn StorageBackend, bytes: usize) -> io::Result<()> {
         let bytes = bytes.min(SEGMENT_BYTES - self.cleared);
-        storage.write(self.slot.offset(self.cleared), &vec![0; bytes])?;
-        self.cleared += bytes;
+        let end = self.cleared + bytes;
+        while self.cleared < end {
+            let piece = ZEROS.get(..end - self.cleared).unwrap_or(ZEROS.as_slice());
+            storage.write(self.slot.offset(self.cleared), piece)?;
+            self.cleared += piece.len();
+        }
         Ok(())
     }
 }
