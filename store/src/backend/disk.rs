@@ -58,7 +58,6 @@ impl FileDisk {
 impl Disk for FileDisk {
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
         let path = self.folder.join(name);
-        let is_new = !path.try_exists()?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -66,10 +65,8 @@ impl Disk for FileDisk {
             .truncate(false)
             .mode(0o600)
             .open(path)?;
-        if is_new {
-            // The name has to survive as the content does.
-            self.sync_folder()?;
-        }
+        // The name has to survive as the content does; a kill may have come before the sync of whoever made it.
+        self.sync_folder()?;
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
         Ok(Box::new(backend))
     }

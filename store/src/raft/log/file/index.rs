@@ -77,7 +77,9 @@ impl Index {
     }
 
     fn end(&self) -> Option<u64> {
-        self.items.back().map(|item| item.at.index + 1)
+        self.items
+            .back()
+            .map(|item| item.at.index.saturating_add(1))
     }
 
     /// How many entries are before an index.
@@ -120,7 +122,7 @@ impl Index {
                     let head = &mut self.head;
                     head.purged = head.purged.max(upto);
                     head.last = head.last.max(upto);
-                    let purged = self.before(upto.index + 1);
+                    let purged = self.before(upto.index.saturating_add(1));
                     self.items.drain(..purged);
                 }
                 Record::Vote(vote) => self.head.vote = Some(vote),
@@ -133,8 +135,12 @@ impl Index {
     pub(super) fn is_complete(&self) -> bool {
         let Head { purged, last, .. } = self.head;
         match (self.first(), self.end()) {
-            (Some(first), Some(end)) => first <= purged.index + 1 && end == last.index + 1,
-            _ => last.index <= purged.index,
+            (Some(first), Some(end)) => {
+                first <= purged.index.saturating_add(1)
+                    && purged <= last
+                    && end == last.index.saturating_add(1)
+            }
+            _ => last.index == purged.index,
         }
     }
 

@@ -1,4 +1,8 @@
 //! Opening the log's file.
+//!
+//! What a kill can leave: the segments in order, the newest of which ends with a commit that is there in part, and what is
+//! left of segments that were no longer needed. Whatever else is found was changed by somebody else, or by the disk, and is refused:
+//! the head of a segment tells how the log stood when it began, so it is noticed when something before is missed.
 
 use std::sync::Arc;
 
@@ -10,9 +14,9 @@ use super::{
     index::{Index, Piece, Pieces, Slot},
     record,
     segment::{
-        CHUNK_HEAD_BYTES, Found, Header, SECTOR_BYTES, SEGMENT_BYTES, chunk, is_zeros, sectors_of,
+        CHUNK_HEAD_BYTES, Found, Header, SECTOR_BYTES, SEGMENT_BYTES, chunk, has_chunk, sectors_of,
     },
-    tail::{Tail, Used},
+    tail::{Tail, Used, write_in_pages},
 };
 use crate::{Result, StoreError, backend::Disk};
 
@@ -50,6 +54,7 @@ impl LogFile {
     ) -> Result<(Self, Head)> {
         let name = disk.describe(LOG_FILE);
         let failed = |action: &str, error| StoreError::disk(format!("{action} {name}"), error);
+        refuse_formers(disk)?;
         let storage = disk.open(LOG_FILE).map_err(|error| failed("open", error))?;
         let owner = (cluster_id, member_id);
         let (used, free, slots) = segments(&*storage, &name, owner)?;
@@ -89,6 +94,25 @@ impl LogFile {
         };
         Ok((file, head))
     }
+}
+
+/// What the log was kept in before it had a format of its own, by no release.
+const FORMER_FILE: &str = "log.redb";
+
+fn refuse_formers(disk: &dyn Disk) -> Result<()> {
+    let name = disk.describe(FORMER_FILE);
+    let exists = disk
+        .exists(FORMER_FILE)
+        .map_err(|error| StoreError::disk(format!("look for {name}"), error))?;
+    if !exists {
+        return Ok(());
+    }
+    Err(StoreError::damaged(
+        &name,
+        "this is the log of an earlier program, which this one does not read. Start the earlier one on this \
+         directory, take `etcdctl snapshot save` from it, and restore that into a new directory"
+            .to_owned(),
+    ))
 }
 
 /// The segments in use, in order, the others, and how many there are.
@@ -182,22 +206,26 @@ impl Replay<'_> {
                         end = at;
                     }
                 }
+                Found::End if is_newest => {
+                    self.nothing_behind(segment, at + SECTOR_BYTES, &bytes)?;
+                    break;
+                }
+                Found::Torn(written) if is_newest => {
+                    self.nothing_behind(segment, at + written, &bytes)?;
+                    break;
+                }
                 Found::End => break,
-                Found::Torn if is_newest => break,
-                Found::Torn | Found::Damaged if !is_newest => {
+                Found::Torn(_) | Found::Damaged if !is_newest => {
                     // It may be one that was being cleared to be used again: then nothing of it is missed in the end.
                     self.partial = None;
                     self.begins_anew = true;
                     return Ok(SEGMENT_BYTES);
                 }
-                Found::Torn | Found::Damaged => {
-                    let what = format!("the segment at byte {} is damaged", slot.offset(at));
-                    return Err(damaged(self.name, &what));
-                }
+                Found::Torn(_) | Found::Damaged => return Err(self.damaged(slot, at)),
             }
         }
         if is_newest {
-            self.clear(slot, end, &bytes)?;
+            self.settle(slot, end, bytes)?;
         } else if let (true, Some(used)) = (self.partial.is_some(), tail.used.back_mut()) {
             used.continues = true;
         }
@@ -241,16 +269,29 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Nothing may be behind the last commit: parts of one that was torn would be taken for the next one's.
-    fn clear(&self, slot: &Slot, end: usize, bytes: &[u8]) -> Result<()> {
-        let rest = bytes.get(end..).unwrap_or_default();
-        if is_zeros(rest) {
-            return Ok(());
+    /// Only the last commit may be there in part, because the one before was on the disk when it began: so no whole chunk
+    /// is behind it.
+    fn nothing_behind(&self, segment: &Segment, from: usize, bytes: &[u8]) -> Result<()> {
+        let rest = bytes.get(from..).unwrap_or_default();
+        if has_chunk(segment.header.number, rest) {
+            return Err(self.damaged(&segment.slot, from));
         }
-        let failed = |error| StoreError::disk(format!("clear the end of {}", self.name), error);
-        self.storage
-            .write(slot.offset(end), &vec![0; rest.len()])
+        Ok(())
+    }
+
+    /// Writes the newest segment once more as it was understood, to the disk: what was read may be nowhere but in the
+    /// system's memory, after a kill or a sync that failed. Behind the last commit are zeros then: parts of one that was torn
+    /// would be taken for the next one's.
+    fn settle(&self, slot: &Slot, end: usize, mut bytes: Vec<u8>) -> Result<()> {
+        bytes.truncate(end);
+        bytes.resize(SEGMENT_BYTES, 0);
+        write_in_pages(self.storage, slot.offset(0), &bytes)
             .and_then(|()| self.storage.sync_data())
-            .map_err(failed)
+            .map_err(|error| StoreError::disk(format!("write the end of {}", self.name), error))
+    }
+
+    fn damaged(&self, slot: &Slot, at: usize) -> StoreError {
+        let offset = slot.offset(at);
+        damaged(self.name, &format!("what is at byte {offset} is damaged"))
     }
 }

@@ -113,8 +113,13 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Record>> {
                 rest = behind;
                 // Only where it belongs: what it says is left where it is.
                 let message = api::LogEntry::decode(entry).ok()?;
+                let at = wire::at(message.at.as_ref()?);
+                // Entries are counted from 1, one by one.
+                if !(1..u64::MAX).contains(&at.index) {
+                    return None;
+                }
                 Record::Entry {
-                    at: wire::at(message.at.as_ref()?),
+                    at,
                     bytes: start..start + len,
                     sum: crc_fast::crc32_iscsi(entry),
                 }
@@ -132,5 +137,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Record>> {
 
 fn get_place(bytes: &mut &[u8]) -> Option<Position> {
     let index = bytes.try_get_u64_le().ok()?;
-    Some(Position::new(bytes.try_get_u64_le().ok()?, index))
+    let term = bytes.try_get_u64_le().ok()?;
+    // There is always a next one.
+    (index < u64::MAX).then(|| Position::new(term, index))
 }

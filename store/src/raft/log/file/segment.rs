@@ -1,21 +1,7 @@
 //! The pieces of the log's file, as bytes.
 //!
-//! The file is cut into segments of [`SEGMENT_BYTES`], and these into sectors of [`SECTOR_BYTES`], which a disk writes whole or
-//! not at all. A segment that is not in use, or not yet, is zeros from some sector on. All numbers are little-endian.
-//!
-//! | sector | bytes | what |
-//! |---|---|---|
-//! | first | 0..8 | `rvklog`, 0, the format's version |
-//! | | 8..16 | the segment's number in the order of the log, from 1 |
-//! | | 16..32 | cluster id, member id |
-//! | | 32..80 | index and term of: what was purged, what was agreed on, the last entry |
-//! | | 80..98 | the vote: term, candidate, whether there is a vote (0 or 1), its flags (1 candidate, 2 elected) |
-//! | | 98..102 | CRC-32C of the bytes before |
-//! | others | 0..4 | length of the chunk's bytes |
-//! | | 4..8 | CRC-32C of the segment's number and the bytes |
-//! | | 8 | flags: 1 a commit begins here, 2 it ends here |
-//! | | 9..13 | CRC-32C of the segment's number and the chunk's bytes 0..9 |
-//! | | 13.. | the bytes; zeros up to the next sector |
+//! The file is cut into segments of [`SEGMENT_BYTES`], and these into sectors of [`SECTOR_BYTES`]: a header in the first of a
+//! segment, chunks of commits in the others, zeros behind them. `schemas/formats/store.md` has every byte.
 
 use bytes::{Buf as _, BufMut as _, TryGetError};
 use crc_fast::{CrcAlgorithm, Digest};
@@ -35,7 +21,8 @@ pub(super) const CHUNK_HEAD_BYTES: usize = 13;
 /// The most bytes of one chunk.
 pub(super) const CHUNK_LIMIT_BYTES: usize = SEGMENT_BYTES - SECTOR_BYTES - CHUNK_HEAD_BYTES;
 
-const MAGIC: [u8; 8] = *b"rvklog\0\x01";
+const MAGIC: [u8; 7] = *b"rvklog\0";
+const VERSION: u8 = 1;
 const BEGINS: u8 = 1;
 const ENDS: u8 = 2;
 const HAS_CANDIDATE: u8 = 1;
@@ -71,6 +58,7 @@ impl Header {
         } = self.head;
         let mut sector = Vec::with_capacity(SECTOR_BYTES);
         sector.put_slice(&MAGIC);
+        sector.put_u8(VERSION);
         sector.put_u64_le(self.number);
         sector.put_u64_le(self.owner.0);
         sector.put_u64_le(self.owner.1);
@@ -91,16 +79,25 @@ impl Header {
             return Ok(None);
         }
         let damaged = || "the header of a segment is damaged".to_owned();
-        let header = Self::read(sector).ok_or_else(damaged)?;
-        if header.encode() != sector {
+        let fields = sector.strip_prefix(&MAGIC).ok_or_else(damaged)?;
+        let (version, fields) = fields.split_first().ok_or_else(damaged)?;
+        if *version != VERSION {
+            return Err(format!(
+                "it has format {version}, or is damaged: this program reads format {VERSION}"
+            ));
+        }
+        let header = Self::read(fields).ok_or_else(damaged)?;
+        // Numbers are counted from 1, one by one, and there is always a next one.
+        let Head { purged, last, .. } = header.head;
+        let counted = (1..u64::MAX).contains(&header.number)
+            && [purged, last].iter().all(|place| place.index < u64::MAX);
+        if header.encode() != sector || !counted {
             return Err(damaged());
         }
         Ok(Some(header))
     }
 
     fn read(mut bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(&MAGIC)?;
-        bytes = rest;
         let mut next = || bytes.try_get_u64_le().ok();
         let (number, owner) = (next()?, (next()?, next()?));
         let mut place = || {
@@ -176,8 +173,8 @@ pub(super) enum Found<'a> {
     },
     /// Nothing was written here.
     End,
-    /// Some of its sectors were not written: the power went before it was reported as saved.
-    Torn,
+    /// Some of its sectors were not written: the power went before it was reported as saved. They are so many bytes.
+    Torn(usize),
     /// Was written whole, and is something else now.
     Damaged,
 }
@@ -197,6 +194,9 @@ pub(super) fn chunk(number: u64, sectors: &[u8]) -> Found<'_> {
     let (true, Some(bytes)) = (head.sum_of_head == checksum(number, head.summed), bytes) else {
         return Found::Damaged;
     };
+    if head.flags & !(BEGINS | ENDS) != 0 {
+        return Found::Damaged;
+    }
     if checksum(number, bytes) == head.sum {
         return Found::Chunk {
             bytes,
@@ -207,10 +207,18 @@ pub(super) fn chunk(number: u64, sectors: &[u8]) -> Found<'_> {
     // As etcd tells one from the other (etcd, `server/storage/wal/decoder.go`, `isTornEntry`).
     let written = sectors.get(..sectors_of(bytes)).unwrap_or(sectors);
     if written.chunks(SECTOR_BYTES).any(is_zeros) {
-        Found::Torn
+        Found::Torn(written.len())
     } else {
         Found::Damaged
     }
+}
+
+/// Whether one of these sectors begins a whole chunk.
+pub(super) fn has_chunk(number: u64, sectors: &[u8]) -> bool {
+    (0..sectors.len()).step_by(SECTOR_BYTES).any(|at| {
+        let rest = sectors.get(at..).unwrap_or_default();
+        matches!(chunk(number, rest), Found::Chunk { .. })
+    })
 }
 
 /// The head of a chunk.

@@ -35,9 +35,10 @@ struct Spare {
 /// So many bytes are cleared at once, so that few commits bear that.
 const CLEAR_BYTES: usize = 256 * 1024;
 
-/// What is cleared is written in pieces of a page: a large piece makes a large page in the system's cache, and that goes to
-/// the disk whole whenever a few bytes of it change.
-static ZEROS: [u8; 4096] = [0; 4096];
+static ZEROS: [u8; CLEAR_BYTES] = [0; CLEAR_BYTES];
+
+/// A page of the system's cache.
+const PAGE_BYTES: usize = 4096;
 
 /// So many times what is written is cleared, so that the next segment is clear before it is needed.
 const CLEAR_AHEAD: usize = 2;
@@ -118,6 +119,8 @@ impl Tail {
             if let Some(used) = self.used.back_mut() {
                 used.continues = true;
             }
+            // What is not on the disk is only ever in the newest segment: see `open`.
+            storage.sync_data()?;
             self.begin_segment(storage, head)?;
         }
     }
@@ -172,7 +175,9 @@ impl Tail {
     ) -> io::Result<()> {
         let mut spare = self.take_spare();
         if spare.cleared < SEGMENT_BYTES {
-            spare.clear(storage, SEGMENT_BYTES)?;
+            while spare.cleared < SEGMENT_BYTES {
+                spare.clear(storage, CLEAR_BYTES)?;
+            }
             storage.sync_data()?;
         }
         let slot = spare.slot;
@@ -219,14 +224,25 @@ impl Tail {
 impl Spare {
     fn clear(&mut self, storage: &dyn StorageBackend, bytes: usize) -> io::Result<()> {
         let bytes = bytes.min(SEGMENT_BYTES - self.cleared);
-        let end = self.cleared + bytes;
-        while self.cleared < end {
-            let piece = ZEROS.get(..end - self.cleared).unwrap_or(ZEROS.as_slice());
-            storage.write(self.slot.offset(self.cleared), piece)?;
-            self.cleared += piece.len();
-        }
+        let zeros = ZEROS.get(..bytes).unwrap_or(&ZEROS);
+        write_in_pages(storage, self.slot.offset(self.cleared), zeros)?;
+        self.cleared += zeros.len();
         Ok(())
     }
+}
+
+/// A large piece makes a large page in the system's cache, and that goes to the disk whole whenever a few bytes of it
+/// change. So what will be written over is written page by page.
+pub(super) fn write_in_pages(
+    storage: &dyn StorageBackend,
+    offset: u64,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let offsets = (offset..).step_by(PAGE_BYTES);
+    for (offset, page) in offsets.zip(bytes.chunks(PAGE_BYTES)) {
+        storage.write(offset, page)?;
+    }
+    Ok(())
 }
 
 impl Used {

@@ -1,5 +1,7 @@
 //! The file, beyond what the log's own tests show.
 
+mod damage;
+
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{segment::SEGMENT_BYTES, *};
