@@ -7,7 +7,7 @@
 //! the disk says, an answer after a failed sync, a type of the consensus library outside this module.
 //!
 //! The consensus itself is openraft's. Around it: a proposer that makes one log entry of all that waits, one round of
-//! confirmation for all reads that wait, a log in redb with one synced commit an append, elections with a trial vote
+//! confirmation for all reads that wait, a log with one synced write an append, elections with a trial vote
 //! (openraft has none), and the hand-over of leadership (nor that).
 //! Read next: [`RaftHandle`] for what a member can be asked, [`StateMachine`] for what it feeds.
 
@@ -18,6 +18,7 @@ mod contact;
 mod core;
 mod dial;
 mod duties;
+mod gathered;
 mod handle;
 mod housekeeping;
 mod join;
@@ -40,6 +41,7 @@ mod wire;
 pub use config::RaftConfig;
 pub use dial::{Connection, Dial, Stream, TcpDial, host_and_port};
 pub use duties::{Lead, LeaderDuties};
+pub(crate) use gathered::Gathered;
 pub use handle::RaftHandle;
 pub use join::{ClusterView, ask_members};
 pub use machine::{EntryBody, SnapshotFile, StateMachine};

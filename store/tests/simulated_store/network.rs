@@ -51,7 +51,9 @@ pub fn simulated_channel(member: &str) -> Channel {
     let address = format!("{member}:{CLIENT_PORT}");
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .unwrap()
-        .connect_timeout(Duration::from_secs(1));
+        .connect_timeout(Duration::from_secs(1))
+        // By the real clock, which must not matter.
+        .http2_reset_stream_duration(Duration::from_secs(3600));
     endpoint.connect_with_connector_lazy(service_fn(move |_| {
         let address = address.clone();
         async move { TcpStream::connect(address).await.map(TokioIo::new) }

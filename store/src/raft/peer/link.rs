@@ -21,10 +21,14 @@ use tonic::{
 use tower::service_fn;
 
 use super::PROTOCOL;
-use crate::raft::Dial;
+use crate::raft::{Dial, Gathered};
 
 /// So many calls in a row without an answer, and the connection is given up.
 const SILENCE: u32 = 3;
+
+/// An answer to a call that was given up may come as late as this, and is not taken for a mistake of the other side's. Much
+/// longer than any answer takes, because the library below measures it by the real clock, in simulations too.
+const LATE_ANSWER: Duration = Duration::from_secs(3600);
 
 /// The link to one member: a connection that is dialled when needed, and how it has fared.
 #[derive(Debug)]
@@ -174,13 +178,14 @@ fn connect(urls: Vec<String>, dial: &Arc<dyn Dial>, patience: Duration) -> Chann
         .keep_alive_timeout(patience)
         .keep_alive_while_idle(true)
         .http2_adaptive_window(true)
+        .http2_reset_stream_duration(LATE_ANSWER)
         .connect_with_connector_lazy(service_fn(move |_| {
             let (urls, dial) = (urls.clone(), Arc::clone(&dial));
             async move {
                 let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no peer URL");
                 for url in urls {
                     match dial.dial(&url).await {
-                        Ok(connection) => return Ok(TokioIo::new(connection)),
+                        Ok(connection) => return Ok(TokioIo::new(Gathered::new(connection))),
                         Err(error) => failure = error,
                     }
                 }

@@ -18,6 +18,7 @@ use tonic::codegen::http::{Request, Response};
 
 use super::Port;
 use super::network::Incoming as Raw;
+use crate::raft::Gathered;
 use crate::rpc::CertificateName;
 use crate::server::tls::common_name;
 
@@ -194,7 +195,7 @@ async fn talk(
         }
         service.clone().call(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), answer);
+    let connection = builder.serve_connection(TokioIo::new(Gathered::new(stream)), answer);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         biased;

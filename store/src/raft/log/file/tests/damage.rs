@@ -238,7 +238,12 @@ fn forged(random: &mut StdRng) -> Vec<u8> {
         .encode();
         for _ in 0..random.random_range(0..8) {
             let (begins, ends) = (random.random_bool(0.98), random.random_bool(0.98));
-            put_chunk(&mut bytes, number, (begins, ends), &records(&mut next, random));
+            put_chunk(
+                &mut bytes,
+                number,
+                (begins, ends),
+                &records(&mut next, random),
+            );
         }
         if random.random_bool(0.2) {
             let at = random.random_range(0..bytes.len());
