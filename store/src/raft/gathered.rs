@@ -1,8 +1,9 @@
 //! Connections that write small pieces together.
 
 use std::{
+    future::Future as _,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
@@ -104,8 +105,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         if !this.held.is_empty() {
             if this.held.len() < ENOUGH_BYTES && !this.waited {
                 this.waited = true;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
+                // The runtime wakes this task once it has nothing else to do. To wake it here would wake another thread.
+                let turn = pin!(tokio::task::yield_now());
+                ready!(turn.poll(context));
             }
             ready!(this.poll_release(context))?;
         }
