@@ -2,7 +2,20 @@
 //!
 //! One file, `log`, of segments that are filled one after the other and used again once everything in them is purged: so a
 //! commit is one write, and a sync that finds nothing but those bytes to bring to the disk. The parts are, from the outside:
-//! [`LogFile`], its tail that writes, its index that knows where each entry is, records, and chunks in segments.
+//! [`LogFile`], its tail that writes, its index that knows where each entry is, records, and chunks in segments. Byte by byte:
+//! `schemas/formats/store.md`.
+//!
+//! A file of our own, where the state beside it is in redb, because a log in redb was what a lone client waited for: a commit
+//! changes a page of entries, the pages above it, the roots and the header. Three members with one client, on two cores, in turn with
+//! etcd 3.5 on the same disk, the members' other writes and syncs counted in, for each put of 256 bytes:
+//!
+//! | | writes | KiB written | processor | puts a second |
+//! |---|---|---|---|---|
+//! | etcd 3.5 | 14 | 16 | 1759 us | 508 |
+//! | the log in redb | 48 | 110 | 2009 us | 447 |
+//! | this log | 24 | 16 | 1431 us | 601 |
+//!
+//! With 100 clients it made 4800 puts of 3800 in a second, at 137 us of processor time each in the place of 183.
 
 mod index;
 mod open;
