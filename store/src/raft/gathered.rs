@@ -191,7 +191,7 @@ mod tests {
             taken: Vec::new(),
             writes: 0,
             most,
-            vectored: seed % 2 == 0,
+            vectored: seed.is_multiple_of(2),
             random: StdRng::seed_from_u64(seed),
         })
     }
