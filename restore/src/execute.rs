@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::error::{Kind, RestoreError};
+use crate::estimate::Traffic;
 use crate::leases::LeaseRule;
 use crate::prepare::Prepared;
 use crate::replay::index_rows;
@@ -327,6 +328,7 @@ fn report(
             .collect(),
         notes,
         next: destination.next(),
+        fetched: Traffic::default(),
         seconds,
     }
 }

@@ -7,11 +7,13 @@
 //! Read next: [`point`] finds the revision, [`plan`] decides, [`replay`] streams and proves, [`target`] puts it into place; [`past`]
 //! reads without restoring, [`live`] writes into a live cluster.
 
+pub mod around;
 pub mod bump;
 pub mod command;
 pub mod demo;
 pub mod drill;
 pub mod error;
+pub mod estimate;
 pub mod execute;
 pub mod facts;
 pub mod import;

@@ -51,6 +51,18 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// The same plan with all that was asked for on top of another one.
+    #[must_use]
+    pub fn finished_like(mut self, other: Self) -> Self {
+        self.report.point = other.report.point;
+        self.report.estimate = other.report.estimate;
+        self.with_leases(other.recipe.leases);
+        if let Some(bump) = other.report.bump {
+            self.bump(bump);
+        }
+        self
+    }
+
     /// Raises the result's revision once its rows are proved, and compacts all before.
     pub fn bump(&mut self, bump: Bump) {
         self.recipe.bumped = Some(bump.revision);
@@ -83,7 +95,7 @@ impl Prepared {
 
 /// Decides. Reads indexes of segments, and rows only where segments overlap ([`overlap`]).
 ///
-/// A segment whose index is damaged is passed over if others cover its range. The newest revision is not an older one
+/// A segment that turns out to be damaged is passed over if others cover its range. The newest revision is not an older one
 /// because something is damaged: that is an error.
 ///
 /// # Errors
@@ -97,22 +109,20 @@ pub async fn prepare(source: &Source, request: Request) -> Result<Prepared, Rest
     } = request;
     let mut source = source.clone();
     let target = source.resolve(target);
-    let (plan, survey) = loop {
+    let (plan, survey, compared, mut notes) = loop {
         let plan = choose(&source.holdings(), target, history)
             .map_err(|refusal| source.explain(refusal, target, history))?;
         let survey = Survey::of(&source, &plan).await?;
-        if survey.unusable.is_empty() {
-            break (plan, survey);
+        if !survey.unusable.is_empty() {
+            source.set_aside(&survey.unusable);
+            continue;
         }
-        source.set_aside(&survey.unusable);
+        let mut notes = source.damage_notes();
+        match overlap::verify(&source, &plan, &survey, overlaps, &mut notes).await {
+            Err(error) if source.set_lost_aside(&error) => {}
+            compared => break (plan, survey, compared?, notes),
+        }
     };
-    let mut notes: Vec<_> = source
-        .inventory
-        .damaged
-        .iter()
-        .map(|damage| format!("not needed, but mend it: {}", damage.reason))
-        .collect();
-    let compared = overlap::verify(&source, &plan, &survey, overlaps, &mut notes).await?;
     let mut prepared = assemble(&source, &plan, history, survey)?;
     prepared.report.overlaps = compared;
     prepared.notes.append(&mut notes);
@@ -135,7 +145,8 @@ fn assemble(
             bytes.saturating_add(index.plain_bytes),
         )
     });
-    let facts = survey.facts;
+    let mut facts = survey.facts;
+    facts.compactions.extend(source.base_compactions());
     let compact_revision = compact_revision_at(plan, history, &facts.compactions);
     let mut recipe = Recipe {
         target: plan.target,
@@ -200,6 +211,7 @@ fn assemble(
             segments: segments.len(),
             bump: None,
             leases: LeaseRule::Keep,
+            estimate: None,
             overlaps: overlap::OverlapReport::default(),
             rows: base.rows.saturating_add(segment_rows),
             plain_bytes,

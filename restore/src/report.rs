@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use revkeep_schemas::Revision;
 
 use crate::bump::Bump;
+use crate::command::Step;
+use crate::estimate::{Estimate, Traffic};
 use crate::leases::LeaseRule;
 use crate::overlap::OverlapReport;
 use crate::point::Point;
@@ -63,6 +65,9 @@ pub struct PlanReport {
     /// What becomes of leases.
     #[serde(rename = "lease_rule")]
     pub leases: LeaseRule,
+    /// What it will take, as far as that was known before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// How segments that overlap were compared.
     pub overlaps: OverlapReport,
     /// Rows to read.
@@ -83,6 +88,8 @@ pub struct DryRun {
     pub plan: PlanReport,
     /// What the reader has to know besides.
     pub notes: Vec<String>,
+    /// What to type for each member.
+    pub steps: Vec<Step>,
 }
 
 /// What was restored, and what proves it.
@@ -112,6 +119,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What to do with it now.
     pub next: String,
+    /// What was fetched from the vault in all.
+    pub fetched: Traffic,
     /// Where the seconds went.
     pub seconds: Seconds,
 }
@@ -184,7 +193,24 @@ impl fmt::Display for PlanReport {
 impl fmt::Display for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.plan, f)?;
-        note_lines(f, &self.notes)
+        if let Some(estimate) = &self.plan.estimate {
+            fmt::Display::fmt(estimate, f)?;
+        }
+        note_lines(f, &self.notes)?;
+        writeln!(
+            f,
+            "\nFirst stop what is to be replaced, and keep its data. Then:"
+        )?;
+        let mut on: Option<&str> = None;
+        for step in &self.steps {
+            let member = step.member.as_deref();
+            if let Some(member) = member.filter(|_| on != member) {
+                writeln!(f, "\n  # on {member}")?;
+            }
+            on = member;
+            writeln!(f, "  {}", step.command)?;
+        }
+        Ok(())
     }
 }
 
@@ -221,6 +247,7 @@ impl fmt::Display for Report {
             None => line(f, "leases", self.leases)?,
             Some(rows) => line(f, "leases", format!("taken off {rows} rows"))?,
         }
+        line(f, "fetched", self.fetched)?;
         let s = &self.seconds;
         line(
             f,

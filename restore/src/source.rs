@@ -2,16 +2,17 @@
 
 use revkeep_schemas::Revision;
 use revkeep_vault::{
-    BaseManifest, Cluster, ClusterName, Coverage, Damage, ErrorKind, Inventory, Piece, ReadOptions,
-    SegmentEntry, Timeline, TimelineId, Vault, VaultError,
+    BaseEntry, BaseManifest, Cluster, ClusterName, Coverage, Damage, ErrorKind, Inventory, Piece,
+    ReadOptions, SegmentEntry, Timeline, TimelineId, Vault, VaultError,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::{Kind, RestoreError};
 use crate::plan::History;
-use crate::plan::{BaseFact, Holdings, Plan, SegmentFact, Target, choose, coverage};
+use crate::plan::{BaseFact, CompactFact, Holdings, Plan, SegmentFact, Target, choose, coverage};
 use crate::replay::{Batch, Feed};
+use crate::survey::is_lost;
 
 impl From<VaultError> for RestoreError {
     fn from(error: VaultError) -> Self {
@@ -24,7 +25,11 @@ impl From<VaultError> for RestoreError {
             ErrorKind::Refused => Kind::Refused,
             ErrorKind::Internal => Kind::Failed,
         };
-        Self::new(kind, error.to_string())
+        let told = Self::new(kind, error.to_string());
+        match error.object() {
+            Some(object) if is_lost(&error) => told.of_lost_object(object),
+            _ => told,
+        }
     }
 }
 
@@ -37,6 +42,8 @@ pub struct Source {
     pub inventory: Inventory,
     /// Segments that were taken out of the inventory because they are damaged.
     set_aside: Vec<SegmentEntry>,
+    /// Bases that were taken out because a chunk of theirs is damaged; their manifests are sound.
+    bases_aside: Vec<BaseEntry>,
 }
 
 /// Opens a cluster of a vault.
@@ -121,6 +128,7 @@ impl Source {
             timeline,
             inventory,
             set_aside: Vec::new(),
+            bases_aside: Vec::new(),
         }
     }
 
@@ -141,6 +149,64 @@ impl Source {
             position += 1;
             !lost.contains(&(position - 1))
         });
+    }
+
+    /// Takes the object out of the inventory that an error says to be damaged or gone: a segment, or a chunk with all bases
+    /// that list it. Says whether anything was taken out, so that it is worth another try.
+    pub fn set_lost_aside(&mut self, error: &RestoreError) -> bool {
+        let Some(lost) = error.lost_object() else {
+            return false;
+        };
+        let mut segments = self.inventory.segments.iter();
+        if let Some(position) = segments.position(|entry| entry.name == lost) {
+            self.set_aside(&[(position, error.to_string())]);
+            return true;
+        }
+        let cluster = self.timeline.cluster();
+        let lists = |base: &BaseEntry| {
+            let mut chunks = base.manifest.chunks.iter();
+            chunks.any(|chunk| cluster.chunk_object(chunk) == lost)
+        };
+        let (lost, sound): (Vec<_>, Vec<_>) = std::mem::take(&mut self.inventory.bases)
+            .into_iter()
+            .partition(lists);
+        self.inventory.bases = sound;
+        let damaged = lost.iter().map(|base| Damage {
+            name: base.name.clone(),
+            reason: format!("{}: a chunk of it cannot be used: {error}", base.name),
+        });
+        self.inventory.damaged.extend(damaged);
+        let any = !lost.is_empty();
+        self.bases_aside.extend(lost);
+        any
+    }
+
+    /// What has to be said of damaged objects where a plan does without them.
+    #[must_use]
+    pub fn damage_notes(&self) -> Vec<String> {
+        let segments = self.set_aside.iter().map(|entry| entry.name.as_str());
+        let aside = segments.chain(self.bases_aside.iter().map(|base| base.name.as_str()));
+        let aside: Vec<_> = aside.collect();
+        let notes = self.inventory.damaged.iter().map(|damage| {
+            if aside.contains(&damage.name.as_str()) {
+                format!("went around what is damaged; mend it: {}", damage.reason)
+            } else {
+                format!("not needed, but mend it: {}", damage.reason)
+            }
+        });
+        notes.collect()
+    }
+
+    /// Where the source stood compacted, as the manifests of all bases say, also of those whose chunks cannot be used: going
+    /// around one must not change the result.
+    #[must_use]
+    pub fn base_compactions(&self) -> Vec<CompactFact> {
+        let bases = self.inventory.bases.iter().chain(&self.bases_aside);
+        let facts = bases.map(|base| CompactFact {
+            after: base.revision,
+            compact_revision: base.compact_revision,
+        });
+        facts.collect()
     }
 
     /// Names the damaged objects in a refusal that they are the cause of: were they sound, there would be a plan.
@@ -260,7 +326,11 @@ pub(crate) fn promised(error: VaultError) -> RestoreError {
     let gone = error.kind() == ErrorKind::NotFound;
     let error = RestoreError::from(error);
     if gone {
-        return RestoreError::new(Kind::Verification, error.to_string());
+        let told = RestoreError::new(Kind::Verification, error.to_string());
+        return match error.lost_object() {
+            Some(object) => told.of_lost_object(object),
+            None => told,
+        };
     }
     error
 }

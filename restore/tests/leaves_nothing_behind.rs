@@ -238,7 +238,12 @@ fn programs_get_json_of_results_and_of_every_error() {
 
     let plan = revkeep(place, "restore c --latest --dry-run -w json");
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
-    assert!(plan["notes"].as_array().unwrap().is_empty(), "{plan}");
+    let notes = plan["notes"].as_array().unwrap();
+    let said = notes.first().and_then(serde_json::Value::as_str);
+    assert!(
+        notes.len() == 1 && said.unwrap().contains("example"),
+        "{plan}"
+    );
     assert_eq!((&plan["revision"], &plan["rows"]), (&30.into(), &29.into()));
 
     for (arguments, code, kind) in [

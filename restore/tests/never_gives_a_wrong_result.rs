@@ -11,7 +11,8 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use revkeep_restore::execute::{Destination, execute};
+use revkeep_restore::around::execute_around;
+use revkeep_restore::execute::Destination;
 use revkeep_restore::overlap::Overlaps;
 use revkeep_restore::plan::{History, Target};
 use revkeep_restore::prepare::{Request, prepare};
@@ -22,7 +23,8 @@ use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::manifest::ChunkerOptions;
 use revkeep_schemas::{Revision, Row, RowBuf, RowKey, RowSource};
 use revkeep_vault::{
-    BaseFacts, ClusterName, CompactionMark, Head, SourceIdentity, Timeline, TimelineId, Vault,
+    BaseFacts, ClusterName, CompactionMark, Head, Piece, SourceIdentity, Timeline, TimelineId,
+    Vault,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -34,7 +36,7 @@ const CHUNKS: ChunkerOptions = ChunkerOptions {
     max_bytes: 2_000,
 };
 /// Targets that between them need every base and segment of the timeline.
-const TARGETS: [i64; 3] = [20, 30, 36];
+const TARGETS: [i64; 4] = [5, 20, 30, 36];
 
 fn row(main: i64) -> RowBuf {
     let kv = KeyValue {
@@ -142,6 +144,16 @@ fn restore(
     target: Target,
     path: PathBuf,
 ) -> Result<Vec<RowBuf>, RestoreError> {
+    restore_and_tell(runtime, vault, target, path).map(|(rows, _)| rows)
+}
+
+/// The same, with what the report notes.
+fn restore_and_tell(
+    runtime: &Runtime,
+    vault: &Path,
+    target: Target,
+    path: PathBuf,
+) -> Result<(Vec<RowBuf>, Vec<String>), RestoreError> {
     let request = Request {
         target,
         history: History::AsSource,
@@ -156,14 +168,16 @@ fn restore(
     let destination = Destination::SnapshotFile { path: path.clone() };
     let (_sender, cancelled) = watch::channel(false);
     let (runtime, progress) = (runtime.handle(), |_: u64| {});
-    execute(
+    let report = execute_around(
         runtime,
         &source,
-        &prepared,
+        request,
+        prepared,
         &destination,
         &cancelled,
         0.0,
         &progress,
+        &|_| {},
     )?;
     let db = DbFile::open(path).unwrap();
     let mut rows = db.rows().unwrap();
@@ -171,7 +185,7 @@ fn restore(
     while let Some(row) = rows.next_row().unwrap() {
         all.push(row.to_buf());
     }
-    Ok(all)
+    Ok((all, report.notes))
 }
 
 /// All files beneath a folder.
@@ -338,6 +352,245 @@ fn no_damage_gives_a_wrong_result() {
             "{kind}: {harmless:?}"
         );
     }
+}
+
+/// A generator of numbers, the same for a seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
+    }
+
+    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
+    }
+}
+
+fn number(variable: &str, usual: u64) -> u64 {
+    let asked = std::env::var(variable).ok();
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(usual)
+}
+
+/// The objects that a restore of the sound vault reads, by the ends of their names.
+fn needed(runtime: &Runtime, vault: &Path, revision: i64) -> Vec<String> {
+    let request = Request {
+        target: Target::Revision(Revision(revision)),
+        history: History::AsSource,
+        overlaps: Overlaps::Small,
+    };
+    let (source, prepared) = runtime.block_on(async {
+        let cluster = open_cluster(&format!("file://{}", vault.display()), "c").await;
+        let source = Source::open(&cluster.unwrap(), Some("0001")).await.unwrap();
+        let prepared = prepare(&source, request).await.unwrap();
+        (source, prepared)
+    });
+    let cluster = source.timeline.cluster();
+    let pieces = prepared.pieces.iter().map(|piece| match piece {
+        Piece::Chunk(chunk) => cluster.chunk_object(chunk),
+        Piece::Segment { entry, .. } => entry.name.clone(),
+    });
+    let base = source.inventory.bases.iter();
+    let base = base.filter(|base| base.revision == prepared.recipe.base_revision);
+    let names = base.map(|base| base.name.clone()).chain(pieces);
+    names
+        .chain(["FORMAT".to_owned(), "clusters/c/0001/timeline".to_owned()])
+        .collect()
+}
+
+/// Damages one object, or two that are swapped. Gives them with what they held, and how.
+fn inject(dice: &mut Dice, objects: &[PathBuf]) -> (Vec<(PathBuf, Vec<u8>)>, &'static str) {
+    let object = dice.one_of(objects).clone();
+    let good = fs::read(&object).unwrap();
+    let mut bad = good.clone();
+    let how = match dice.below(4) {
+        0 => {
+            bad[dice.below(good.len())] ^= 1 << dice.below(8);
+            fs::write(&object, bad).unwrap();
+            "flipped"
+        }
+        1 => {
+            bad.truncate(dice.below(good.len()));
+            fs::write(&object, bad).unwrap();
+            "cut"
+        }
+        2 => {
+            let other = dice.one_of(objects).clone();
+            let theirs = fs::read(&other).unwrap();
+            if theirs == good {
+                return (Vec::new(), "swapped with itself");
+            }
+            fs::write(&object, &theirs).unwrap();
+            fs::write(&other, &good).unwrap();
+            return (vec![(object, good), (other, theirs)], "swapped");
+        }
+        _ => {
+            fs::remove_file(&object).unwrap();
+            "gone"
+        }
+    };
+    (vec![(object, good)], how)
+}
+
+#[test]
+fn every_random_damage_is_found() {
+    let (seed, cases) = (number("REVKEEP_SEED", 1), number("REVKEEP_CASES", 400));
+    let (ours, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    vault(ours.path());
+    let runtime = Runtime::new().unwrap();
+    let target = place.path().join("snapshot.db");
+    let attempt = |revision| {
+        let wanted = Target::Revision(Revision(revision));
+        let result = restore_and_tell(&runtime, ours.path(), wanted, target.clone());
+        if result.is_ok() {
+            fs::remove_file(&target).unwrap();
+        }
+        let left = fs::read_dir(place.path()).unwrap().count();
+        assert_eq!(left, 0, "something stayed beside the target");
+        result
+    };
+    let right: BTreeMap<i64, _> = (2..=36)
+        .map(|revision| (revision, attempt(revision).unwrap().0))
+        .collect();
+    let read: BTreeMap<i64, _> = (2..=36)
+        .map(|revision| (revision, needed(&runtime, ours.path(), revision)))
+        .collect();
+    let objects = files(ours.path());
+    let mut dice = Dice(seed);
+    let mut told = BTreeMap::<String, u64>::new();
+    let mut injected = 0;
+    while injected < cases {
+        let revision = 2 + i64::try_from(dice.below(35)).unwrap();
+        let (damaged, how) = inject(&mut dice, &objects);
+        if damaged.is_empty() {
+            continue;
+        }
+        injected += 1;
+        let relative = |path: &Path| path.strip_prefix(ours.path()).unwrap().to_path_buf();
+        let names: Vec<_> = damaged
+            .iter()
+            .map(|(path, _)| relative(path).display().to_string())
+            .collect();
+        let case = format!("seed {seed}, number {injected}: {names:?} {how}, to {revision}");
+        // What is listed and gone leaves no trace but a hole.
+        let listed = |name: &String| {
+            ["/bases/", "/segments/", "/gaps/"]
+                .iter()
+                .any(|folder| name.contains(folder))
+        };
+        let is_read = names.iter().any(|name| read[&revision].contains(name));
+        let must_be_found = is_read && !(how == "gone" && names.iter().all(listed));
+        let tells = |said: &str| names.iter().any(|name| said.contains(name.as_str()));
+        let outcome = match attempt(revision) {
+            Ok((rows, notes)) => {
+                assert!(rows == right[&revision], "{case}: another result");
+                let found = notes.iter().any(|note| tells(note));
+                assert!(found || !must_be_found, "{case}: not found; {notes:?}");
+                if found {
+                    "gone around, named"
+                } else {
+                    "not needed"
+                }
+            }
+            Err(error) => {
+                let said = error.to_string();
+                let hole = matches!(error.kind(), Kind::Gap | Kind::OutsideCoverage);
+                let foreign = names.iter().any(|name| name == "FORMAT");
+                assert!(tells(&said) || hole || foreign, "{case}: {said}");
+                assert!(error.kind() != Kind::Failed, "{case}: {said}");
+                if hole {
+                    "refused: a hole"
+                } else {
+                    "refused, named"
+                }
+            }
+        };
+        *told.entry(format!("{how}: {outcome}")).or_default() += 1;
+        for (path, good) in damaged {
+            fs::write(path, good).unwrap();
+        }
+    }
+    eprintln!("{injected} injections, seed {seed}: {told:#?}");
+    for how in ["flipped", "cut", "swapped", "gone"] {
+        for outcome in ["gone around, named", "refused, named"] {
+            let count = told.get(&format!("{how}: {outcome}")).copied();
+            assert!(count > Some(0), "{how}: {outcome}: never; {told:#?}");
+        }
+    }
+}
+
+#[test]
+fn another_base_and_another_agents_segment_take_the_place_of_damaged_ones() {
+    let runtime = Runtime::new().unwrap();
+    let (vault_place, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    vault(vault_place.path());
+    let folder = vault_place.path();
+    let attempt = |revision| {
+        let target = place.path().join("snapshot.db");
+        let wanted = Target::Revision(Revision(revision));
+        let result = restore_and_tell(&runtime, folder, wanted, target.clone());
+        if result.is_ok() {
+            fs::remove_file(target).unwrap();
+        }
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        result
+    };
+    // Damages the rows alone: the manifest and the index stay as they are.
+    let spoil = |object: &Path| {
+        let mut bytes = fs::read(object).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle] ^= 1;
+        fs::write(object, bytes).unwrap();
+    };
+    let good = attempt(30).unwrap().0;
+    let read = needed(&runtime, folder, 30);
+    // Bases share chunks: one that the older one does without.
+    let older = needed(&runtime, folder, 5);
+    let mut chunks = read.iter().filter(|name| name.contains("/chunks/"));
+    let chunk = chunks.find(|name| !older.contains(name)).unwrap();
+    spoil(&folder.join(chunk));
+    let (rows, notes) = attempt(30).unwrap();
+    assert!(rows == good, "the older base gave another result");
+    let said = notes.join("; ");
+    assert!(
+        said.contains("went around") && said.contains(chunk.as_str()),
+        "{said}"
+    );
+
+    // Base 10 is read now, and the segments after it. Another agent has stored one of them as well.
+    let timeline = runtime.block_on(async {
+        let cluster = open_cluster(&format!("file://{}", folder.display()), "c").await;
+        let source = Source::open(&cluster.unwrap(), Some("0001")).await.unwrap();
+        source.timeline
+    });
+    runtime.block_on(segment(&timeline, 11, 20, None));
+    let twins = files(&folder.join("clusters/c/0001/segments"));
+    let twins: Vec<_> = twins
+        .into_iter()
+        .filter(|path| name(path).starts_with(&format!("{:020}-{:020}", 11, 20)))
+        .collect();
+    assert_eq!(twins.len(), 2);
+    for spoilt in &twins {
+        let before = fs::read(spoilt).unwrap();
+        spoil(spoilt);
+        let (rows, _) = attempt(30).unwrap();
+        assert!(rows == good, "the other segment gave another result");
+        fs::write(spoilt, before).unwrap();
+    }
+    for twin in &twins {
+        spoil(twin);
+    }
+    let error = attempt(30).map(|(rows, _)| rows.len()).unwrap_err();
+    let said = error.to_string();
+    assert_eq!(error.kind(), Kind::Verification, "{said}");
+    for lost in &twins {
+        assert!(said.contains(&name(lost)), "{said}");
+    }
+    assert!(error.nearest().is_some(), "{said}");
 }
 
 /// Makes an object of the first timeline unreadable, by the beginning of its name; gives how many there were.

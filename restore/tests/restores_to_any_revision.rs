@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use proptest::collection::vec;
@@ -26,7 +27,8 @@ use revkeep_schemas::kv::{KeyValue, key_of};
 use revkeep_schemas::member::RestoredCluster;
 use revkeep_schemas::{Revision, Row, RowBuf, RowKey, RowSource};
 use revkeep_vault::{
-    BaseFacts, Checkpoint, ClusterName, CompactionMark, SourceIdentity, Timeline, Vault,
+    BaseFacts, Checkpoint, ClusterName, CompactionMark, LeaseFact, SmallBucket, SourceIdentity,
+    Timeline, Vault,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -149,6 +151,21 @@ struct Case {
     old: bool,
     leases: LeaseRule,
     bump: Option<i64>,
+    /// The lease of whose TTL the vault is never told.
+    untold: Option<i64>,
+}
+
+/// The granted TTL of a lease.
+fn ttl_s(id: i64) -> i64 {
+    1000 + id
+}
+
+/// A `leasepb.Lease`: ID = 1, TTL = 2, of two bytes as a varint.
+fn lease(id: i64, ttl_s: i64) -> Vec<u8> {
+    let (id, ttl_s) = (u8::try_from(id).unwrap(), u16::try_from(ttl_s).unwrap());
+    let [low, _] = (ttl_s & 0x7f | 0x80).to_le_bytes();
+    let [high, _] = (ttl_s >> 7).to_le_bytes();
+    vec![8, id, 16, low, high]
 }
 
 fn scaled(low: i64, high: i64, share: u16) -> Revision {
@@ -165,7 +182,8 @@ fn cases() -> impl Strategy<Value = Case> {
         Just(LeaseRule::Detach),
         Just(LeaseRule::Expire)
     ];
-    let finish = (leases, prop::option::of(1i64..5_000_000_000));
+    let bump = prop::option::of(1i64..5_000_000_000);
+    let finish = (leases, bump, prop::option::of(1i64..3));
     (
         transactions,
         shares,
@@ -175,7 +193,7 @@ fn cases() -> impl Strategy<Value = Case> {
         finish,
     )
         .prop_map(
-            |(transactions, share, flags, cuts, overlap, (leases, bump))| {
+            |(transactions, share, flags, cuts, overlap, (leases, bump, untold))| {
                 let rows = history(&transactions);
                 let last = rows.last().map_or(Revision::INITIAL, |row| row.key.main);
                 let base = scaled(1, last.0, share.0);
@@ -195,6 +213,7 @@ fn cases() -> impl Strategy<Value = Case> {
                     overlap,
                     leases,
                     bump,
+                    untold,
                 }
             },
         )
@@ -223,6 +242,14 @@ impl Case {
                 compact_revision: self.floor,
                 hash,
             }),
+            buckets: vec![SmallBucket {
+                name: b"lease".to_vec(),
+                entries: self
+                    .granted(1..=self.base.0)
+                    .into_keys()
+                    .map(|id| (id.to_be_bytes().to_vec(), lease(id, ttl_s(id))))
+                    .collect(),
+            }],
             ..BaseFacts::default()
         };
         let rows = Rows(self.base_rows().into_iter(), None);
@@ -246,6 +273,13 @@ impl Case {
                 writer
                     .push_revision(&rows, 1_700_000_000_000 + revision)
                     .unwrap();
+            }
+            for (id, first_seen) in self.granted(next.0..=to.0) {
+                writer.lease(LeaseFact {
+                    id,
+                    granted_ttl_s: ttl_s(id),
+                    first_seen,
+                });
             }
             if let Some((revision, compact_revision)) = self.mark
                 && next <= revision
@@ -304,11 +338,28 @@ impl Case {
         rows
     }
 
-    /// The vault knows no lease of these histories, so each has an hour.
+    /// The leases that rows of a range of revisions name first, and where.
+    fn granted(&self, range: RangeInclusive<i64>) -> BTreeMap<i64, Revision> {
+        let mut granted = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| !row.key.tombstone) {
+            let lease = KeyValue::decode(&row.value).unwrap().lease;
+            if lease != 0 && Some(lease) != self.untold {
+                granted.entry(lease).or_insert(row.key.main);
+            }
+        }
+        granted.retain(|_, first| range.contains(&first.0));
+        granted
+    }
+
+    /// Each lease has the time that the vault was told, or an hour.
     fn lease_rows(&self, used: BTreeSet<i64>) -> Vec<(Vec<u8>, Vec<u8>)> {
         let ids = used.into_iter().map(|id| {
-            // ID = 1, TTL = 2 (3600 as a varint), RemainingTTL = 3.
-            let mut value = vec![8, u8::try_from(id).unwrap(), 16, 0x90, 0x1c];
+            let ttl_s = if Some(id) == self.untold {
+                3600
+            } else {
+                ttl_s(id)
+            };
+            let mut value = lease(id, ttl_s);
             if self.leases == LeaseRule::Expire {
                 value.extend([24, 1]);
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use object_store::UpdateVersion;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope;
-use revkeep_schemas::manifest::{Head, SourceIdentity, TimelineRecord};
+use revkeep_schemas::manifest::{ChunkRef, Head, SourceIdentity, TimelineRecord};
 use revkeep_schemas::names::{ClusterName, TimelineId};
 use tokio::sync::Mutex;
 
@@ -45,6 +45,11 @@ impl Cluster {
     /// Its vault.
     pub fn vault(&self) -> &Vault {
         &self.vault
+    }
+
+    /// The object that holds a chunk of its bases, below the vault's prefix.
+    pub fn chunk_object(&self, chunk: &ChunkRef) -> String {
+        layout::chunk_path(&self.name, chunk.into())
     }
 
     /// The numbers of its timelines, ascending.

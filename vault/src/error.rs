@@ -45,6 +45,7 @@ impl ErrorKind {
 pub struct VaultError {
     kind: ErrorKind,
     message: String,
+    object: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -54,6 +55,7 @@ impl VaultError {
         Self {
             kind,
             message: message.into(),
+            object: None,
             source: None,
         }
     }
@@ -63,6 +65,18 @@ impl VaultError {
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Names the object that it is about.
+    #[must_use]
+    pub(crate) fn of_object(mut self, name: impl Into<String>) -> Self {
+        self.object = Some(name.into());
+        self
+    }
+
+    /// The object that it is about, below the vault's prefix, where it is about the content or the absence of one.
+    pub fn object(&self) -> Option<&str> {
+        self.object.as_deref()
     }
 
     /// What the caller can do about it.
@@ -82,7 +96,10 @@ impl VaultError {
                 FormatError::Io { .. } => (ErrorKind::Retry, "try again"),
                 _ => (ErrorKind::Internal, "report this"),
             };
-            Self::new(kind, format!("{what}: {advice}")).with_source(error)
+            let what = what.to_string();
+            Self::new(kind, format!("{what}: {advice}"))
+                .with_source(error)
+                .of_object(what)
         }
     }
 

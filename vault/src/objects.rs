@@ -259,9 +259,9 @@ impl Objects {
 
     /// The whole object.
     pub(crate) async fn get(&self, name: &str) -> Result<Bytes, VaultError> {
-        let error = || VaultError::store(format!("get {name}"));
-        let got = self.store.get(&self.path(name)).await.map_err(error())?;
-        let bytes = got.bytes().await.map_err(error())?;
+        let error = |error| VaultError::store(format_args!("get {name}"))(error).of_object(name);
+        let got = self.store.get(&self.path(name)).await.map_err(error)?;
+        let bytes = got.bytes().await.map_err(error)?;
         self.traffic.add(bytes.len());
         Ok(bytes)
     }
@@ -299,7 +299,8 @@ impl Objects {
         name: &str,
         range: GetRange,
     ) -> Result<(Bytes, u64), VaultError> {
-        let error = || VaultError::store(format!("get a part of {name}"));
+        let error =
+            |error| VaultError::store(format_args!("get a part of {name}"))(error).of_object(name);
         let options = GetOptions {
             range: Some(range),
             ..GetOptions::default()
@@ -308,9 +309,9 @@ impl Objects {
             .store
             .get_opts(&self.path(name), options)
             .await
-            .map_err(error())?;
+            .map_err(error)?;
         let size = got.meta.size;
-        let bytes = got.bytes().await.map_err(error())?;
+        let bytes = got.bytes().await.map_err(error)?;
         self.traffic.add(bytes.len());
         Ok((bytes, size))
     }

@@ -48,6 +48,7 @@ pub(super) async fn run(
         destination: Some(Destination::SnapshotFile {
             path: arguments.file.clone(),
         }),
+        example: None,
         depth: &arguments.depth,
         finish: &arguments.finish,
         dry_run: arguments.dry_run,

@@ -17,6 +17,7 @@ mod point;
 mod restore;
 mod selection;
 mod signals;
+mod steps;
 mod value;
 mod verify;
 mod whole;
@@ -28,6 +29,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::{Kind, RestoreError};
+
+pub use steps::Step;
 
 /// How results and errors are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

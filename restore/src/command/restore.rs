@@ -148,6 +148,33 @@ impl Arguments {
         if self.data_dir.is_none() && self.store_dir.is_none() {
             return Ok(None);
         }
+        let (cluster, name) = self.membership()?;
+        let store = self.store_dir.iter().map(|path| Destination::StoreDir {
+            path: path.clone(),
+            cluster: cluster.clone(),
+        });
+        let etcd = self.data_dir.iter().map(|path| Destination::DataDir {
+            path: path.clone(),
+            wal_dir: self.wal_dir.clone(),
+            cluster: cluster.clone(),
+            name: name.clone(),
+        });
+        Ok(store.chain(etcd).next())
+    }
+
+    /// What a plan shows the steps for where no target is named.
+    fn example(&self) -> Result<Destination, RestoreError> {
+        let (cluster, name) = self.membership()?;
+        Ok(Destination::DataDir {
+            path: "/var/lib/etcd-restored".into(),
+            wal_dir: None,
+            cluster,
+            name,
+        })
+    }
+
+    /// The cluster to boot into, and the member's name.
+    fn membership(&self) -> Result<(RestoredCluster, String), RestoreError> {
         let membership = Membership::parse(
             &self.name,
             self.initial_cluster.as_deref(),
@@ -165,17 +192,7 @@ impl Arguments {
         cluster
             .resolve()
             .map_err(|error| RestoreError::new(Kind::Invalid, error.to_string()))?;
-        let store = self.store_dir.iter().map(|path| Destination::StoreDir {
-            path: path.clone(),
-            cluster: cluster.clone(),
-        });
-        let etcd = self.data_dir.iter().map(|path| Destination::DataDir {
-            path: path.clone(),
-            wal_dir: self.wal_dir.clone(),
-            cluster: cluster.clone(),
-            name: membership.name.clone(),
-        });
-        Ok(store.chain(etcd).next())
+        Ok((cluster, membership.name))
     }
 }
 
@@ -218,12 +235,15 @@ pub(super) async fn run(
             "no target is named. Try: --data-dir DIR, --store-dir DIR, --snapshot-file FILE, --into ENDPOINTS, --ndjson FILE, --files DIR, or --dry-run to see the plan",
         ));
     }
+    let example = destination.is_none().then(|| arguments.example());
+    let example = example.transpose()?;
     let whole = Whole {
         vault,
         cluster: &arguments.cluster,
         timeline: arguments.point.timeline.as_deref(),
         wanted: &wanted,
         destination,
+        example,
         depth: &arguments.depth,
         finish: &arguments.finish,
         dry_run: arguments.dry_run,

@@ -9,9 +9,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use revkeep_schemas::Revision;
 
 use super::finish::FinishArguments;
+use super::steps::{Common, steps};
 use super::{Output, answer, signals};
+use crate::around::execute_around;
 use crate::error::{Kind, RestoreError};
-use crate::execute::{Destination, execute};
+use crate::estimate::{DEFAULT_QUOTA_BYTES, Estimate};
+use crate::execute::Destination;
 use crate::overlap::Overlaps;
 use crate::plan::{History, Target};
 use crate::point::{Resolved, Wanted, describe, resolve};
@@ -32,9 +35,50 @@ pub(super) struct DepthArguments {
     /// Compare all segments that overlap, row by row where their indexes do not tell; by default only where it costs little
     #[arg(long)]
     verify_overlaps: bool,
+    /// The quota that the restored members will have: told before it starts if the result may exceed it
+    #[arg(long, value_name = "BYTES", default_value_t)]
+    quota_backend_bytes: Quota,
+}
+
+/// Bytes, as etcd's flag of this name takes them; 0 is etcd's default.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quota(u64);
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self(DEFAULT_QUOTA_BYTES)
+    }
+}
+
+impl std::fmt::Display for Quota {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl std::str::FromStr for Quota {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse()? {
+            0 => Ok(Self::default()),
+            bytes => Ok(Self(bytes)),
+        }
+    }
 }
 
 impl DepthArguments {
+    /// The same flags, for a command that does the same.
+    fn switches(&self) -> Vec<&'static str> {
+        let all = [
+            (self.keep_history, "--keep-history"),
+            (self.compact_all, "--compact-all"),
+            (self.verify_overlaps, "--verify-overlaps"),
+        ];
+        let given = all.into_iter().filter(|(given, _)| *given);
+        given.map(|(_, flag)| flag).collect()
+    }
+
     const fn request(&self, target: Target) -> Request {
         Request {
             target,
@@ -66,6 +110,8 @@ pub(super) struct Whole<'a> {
     pub(super) wanted: &'a Wanted,
     /// Where the result goes; without one there is a plan alone.
     pub(super) destination: Option<Destination>,
+    /// What steps are shown for where no target is named.
+    pub(super) example: Option<Destination>,
     /// How much is kept, and how much is compared.
     pub(super) depth: &'a DepthArguments,
     /// What becomes of it.
@@ -82,29 +128,49 @@ impl Whole<'_> {
         self.refuse_unless_free()?;
         let mut cancelled = signals::cancellation();
         let started = Instant::now();
-        let (source, prepared) = tokio::select! {
+        let (source, mut prepared) = tokio::select! {
             decided = Box::pin(self.decide()) => decided?,
             Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => {
                 return Err(crate::replay::interrupted());
             }
         };
-        let (Some(destination), false) = (self.destination, self.dry_run) else {
-            let (plan, notes) = (prepared.report, prepared.notes);
-            return answer(&DryRun { plan, notes }, output);
-        };
         let plan_seconds = started.elapsed().as_secs_f64();
+        let spent = source.timeline.cluster().vault().traffic().into();
+        let target = self.destination.as_ref().map(Destination::path);
+        let estimate = Estimate::of(&prepared, spent, plan_seconds, self.vault, target);
+        prepared.report.estimate = Some(estimate);
+        let warnings = estimate.warnings(self.depth.quota_backend_bytes.0);
+        if self.dry_run {
+            prepared.notes.extend(warnings);
+            return answer(&self.plan(prepared), output);
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let request = self.depth.request(Target::Latest);
+        let Some(destination) = self.destination else {
+            return Err(RestoreError::new(
+                Kind::Failed,
+                "a restore without a target",
+            ));
+        };
         let bar = Arc::new(progress_bar(prepared.total_bytes));
         let shown = bar.clone();
         let runtime = tokio::runtime::Handle::current();
         let working = tokio::task::spawn_blocking(move || {
-            execute(
+            execute_around(
                 &runtime,
                 &source,
-                &prepared,
+                request,
+                prepared,
                 &destination,
                 &cancelled,
                 plan_seconds,
                 &|bytes| shown.inc(bytes),
+                &|again| {
+                    shown.set_length(again.total_bytes);
+                    shown.set_position(0);
+                },
             )
         });
         let report = working.await.map_err(|error| {
@@ -112,6 +178,25 @@ impl Whole<'_> {
         });
         bar.finish_and_clear();
         answer(&report??, output)
+    }
+
+    fn plan(&self, prepared: Prepared) -> DryRun {
+        let (plan, mut notes) = (prepared.report, prepared.notes);
+        if self.destination.is_none() {
+            notes.push("no target is named: the steps are an example".to_owned());
+        }
+        let common = Common {
+            vault: self.vault,
+            cluster: &plan.cluster,
+            timeline: &plan.timeline,
+            revision: plan.revision,
+            switches: self.depth.switches(),
+            bump: plan.bump.as_ref(),
+            leases: plan.leases,
+        };
+        let destination = self.destination.as_ref().or(self.example.as_ref());
+        let steps = destination.map_or_else(Vec::new, |destination| steps(&common, destination));
+        DryRun { plan, notes, steps }
     }
 
     async fn decide(&self) -> Result<(Source, Prepared), RestoreError> {

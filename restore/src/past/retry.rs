@@ -1,10 +1,10 @@
-//! Goes around segments that cannot be used.
+//! Goes around segments and bases that cannot be used.
 
 use crate::error::RestoreError;
 use crate::source::Source;
 
-/// Does something with a source; where that fails because the index of a segment is damaged or gone, does it again without
-/// that segment, as long as there are others.
+/// Does something with a source; where that fails because a segment or a chunk of a base is damaged or gone, does it again
+/// without it, as long as there are others.
 ///
 /// # Errors
 /// What `work` says in the end.
@@ -18,15 +18,9 @@ pub async fn going_around<T>(
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let lost = error.lost_object();
-        let segments = &source.inventory.segments;
-        let lost = segments
-            .iter()
-            .position(|entry| Some(entry.name.as_str()) == lost);
-        let Some(position) = lost else {
+        if !source.set_lost_aside(&error) {
             return Err(error);
-        };
-        tracing::warn!(%error, "a segment cannot be used; looking for another one");
-        source.set_aside(&[(position, error.to_string())]);
+        }
+        tracing::warn!(%error, "an object cannot be used; looking for another one");
     }
 }
