@@ -1,5 +1,7 @@
 //! The vault as a restore sees it: one timeline, what it holds, and batches of its rows.
 
+use std::collections::HashSet;
+
 use revkeep_schemas::Revision;
 use revkeep_vault::{
     BaseEntry, BaseManifest, Cluster, ClusterName, Coverage, Damage, ErrorKind, Inventory, Piece,
@@ -130,6 +132,20 @@ impl Source {
             set_aside: Vec::new(),
             bases_aside: Vec::new(),
         }
+    }
+
+    /// Whether a round of deletions took any of it: then what is missing is no damage.
+    #[must_use]
+    pub fn is_swept(&self, swept: &HashSet<String>) -> bool {
+        let cluster = self.timeline.cluster();
+        let base = |base: &BaseEntry| {
+            let mut chunks = base.manifest.chunks.iter();
+            swept.contains(&base.name)
+                || chunks.any(|chunk| swept.contains(&cluster.chunk_path(chunk.into())))
+        };
+        let segments = self.inventory.segments.iter().chain(&self.set_aside);
+        let mut names = segments.map(|segment| &segment.name);
+        names.any(|name| swept.contains(name)) || self.inventory.bases.iter().any(base)
     }
 
     /// Takes segments out of the inventory, by their positions, because they cannot be used.

@@ -63,6 +63,30 @@ fn damage(file: &Path) -> Result<Vec<u8>> {
     Ok(before)
 }
 
+/// Switches authentication on in the source, and has a base of that stored.
+async fn with_authentication(place: &Place) -> Result<()> {
+    let server = &place.captured.server;
+    let mut client = server.client().await?;
+    client.put("after", "that", None).await?;
+    client.user_add("root", "secret", None).await?;
+    client.role_add("root").await.ok();
+    client.user_grant_role("root", "root").await?;
+    client.auth_enable().await?;
+    let endpoint = server.endpoint();
+    let arguments = [
+        "snapshot",
+        "--endpoints",
+        &endpoint,
+        "--cluster",
+        CLUSTER,
+        "--user",
+        "root:secret",
+    ];
+    let taken = run("revkeep-agent", &place.captured.vault, &arguments).await?;
+    ensure!(taken.code == 0, "{}{}", taken.stdout, taken.stderr);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_kept_is_proved_and_what_is_damaged_is_named() -> Result<()> {
     let (Some(etcd), Some(_store)) = (base_etcd(), store()?) else {
@@ -103,6 +127,12 @@ async fn what_is_kept_is_proved_and_what_is_damaged_is_named() -> Result<()> {
                 "{told:#}"
             );
         }
+    }
+    with_authentication(&place).await?;
+    for more in [&[][..], &["--etcd", "--etcd-bin", &programs]] {
+        let arguments: Vec<_> = ["drill", CLUSTER].iter().chain(more).copied().collect();
+        let answer = place.run(&arguments).await?;
+        ensure!(answer.code == 0, "{}{}", answer.stdout, answer.stderr);
     }
     let info = place.run(&["info", CLUSTER]).await?.json()?;
     ensure!(info["proofs"][0]["kind"] == "verification", "{info:#}");

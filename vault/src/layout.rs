@@ -6,7 +6,7 @@ use std::str::FromStr;
 use object_store::path::Path;
 use revkeep_schemas::Revision;
 use revkeep_schemas::envelope::{Identity, Kind};
-use revkeep_schemas::manifest::{ChunkHash, ChunkRef};
+use revkeep_schemas::manifest::{ChunkHash, ChunkRef, ProofKind};
 use revkeep_schemas::names::{ClusterName, PinName, TimelineId, Uid, VaultId};
 
 /// What stands at a name, below its cluster.
@@ -222,16 +222,17 @@ pub(crate) fn receipts_folder(cluster: &ClusterName) -> String {
     format!("clusters/{cluster}/receipts")
 }
 
-/// The name of a receipt in its folder: names sort by time.
-pub(crate) fn receipt_name(ended_unix_ms: i64, uid: Uid) -> String {
-    format!("{ended_unix_ms:020}-{uid}")
+/// The name of a receipt in its folder: names of one kind sort by time.
+pub(crate) fn receipt_name(kind: ProofKind, ended_unix_ms: i64, uid: Uid) -> String {
+    format!("{}-{ended_unix_ms:020}-{uid}", kind.name())
 }
 
 /// Reads the name of a receipt.
-pub(crate) fn parse_receipt(name: &str) -> Option<(i64, Uid)> {
-    let (ended, uid) = name.split_once('-')?;
-    let parsed = (ended.parse().ok()?, uid.parse().ok()?);
-    (receipt_name(parsed.0, parsed.1) == name).then_some(parsed)
+pub(crate) fn parse_receipt(name: &str) -> Option<ProofKind> {
+    let mut parts = name.split('-');
+    let kind = ProofKind::named(parts.next()?)?;
+    let (ended, uid) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    (receipt_name(kind, ended, uid) == name).then_some(kind)
 }
 
 /// The identity of a receipt.

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use revkeep_schemas::envelope;
-use revkeep_schemas::manifest::Receipt;
+use revkeep_schemas::manifest::{ProofKind, Receipt};
 use revkeep_schemas::names::Uid;
 
 use crate::cluster::Cluster;
@@ -19,24 +19,28 @@ impl Cluster {
     /// # Errors
     /// As the store fails.
     pub async fn put_receipt(&self, receipt: &Receipt) -> Result<Stored, VaultError> {
-        let name = layout::receipt_name(receipt.ended_unix_ms, Uid(rand::random()));
+        let name = layout::receipt_name(receipt.kind, receipt.ended_unix_ms, Uid(rand::random()));
         let path = format!("{}/{name}", layout::receipts_folder(&self.name));
         let identity = layout::receipt_identity(self.vault.id, &self.name, &name);
         let object = envelope::seal(&identity, &self.vault.writer, &receipt.encode());
         self.vault.objects.put_unique(&path, object).await
     }
 
-    /// The newest receipts, newest first, and their names. One that cannot be read is left out, with a warning.
+    /// The newest receipts of a kind, newest first, and their names. One that cannot be read is left out, with a warning.
     ///
     /// # Errors
     /// As the store fails.
-    pub async fn receipts(&self, newest: usize) -> Result<Vec<(String, Receipt)>, VaultError> {
+    pub async fn receipts(
+        &self,
+        kind: ProofKind,
+        newest: usize,
+    ) -> Result<Vec<(String, Receipt)>, VaultError> {
         let folder = layout::receipts_folder(&self.name);
         let listed = self.vault.objects.list(&folder).await?;
         let mut names: Vec<_> = listed
             .iter()
             .filter_map(|meta| meta.location.filename())
-            .filter(|name| layout::parse_receipt(name).is_some())
+            .filter(|name| layout::parse_receipt(name) == Some(kind))
             .map(str::to_owned)
             .collect();
         names.sort_unstable();

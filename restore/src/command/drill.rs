@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     etcd: bool,
     /// Where the program etcd is; by default it is looked for in PATH
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "etcd")]
     etcd_bin: Option<PathBuf>,
     /// A folder with room for the restored cluster, in which a temporary one is made
     #[arg(long, value_name = "DIR")]

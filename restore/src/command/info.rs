@@ -15,8 +15,6 @@ use crate::source::open_cluster;
 
 /// The newest bases of a timeline that a table shows.
 const SHOWN_BASES: usize = 10;
-/// The newest receipts that are looked at.
-const RECEIPTS: usize = 30;
 
 /// What `revkeep info` takes.
 #[derive(Debug, Args)]
@@ -156,31 +154,27 @@ pub(super) async fn run(
         minimum_recoverable: newest.and_then(|timeline| timeline.minimum_recoverable),
         maximum_recoverable: newest.and_then(|timeline| timeline.maximum_recoverable),
         maximum_seen: newest.and_then(|timeline| timeline.maximum_seen.clone()),
-        proofs: proofs(&cluster).await,
+        proofs: proofs(&cluster).await?,
         timelines,
     };
     answer(&info, output)
 }
 
-/// What was proved last. Best effort: an old vault has no receipts.
-async fn proofs(cluster: &Cluster) -> Vec<ProofInfo> {
-    let receipts = cluster.receipts(RECEIPTS).await.unwrap_or_default();
-    let newest = |kind: ProofKind| receipts.iter().find(|(_, receipt)| receipt.kind == kind);
-    let kinds = [
-        (ProofKind::Verification, "verification"),
-        (ProofKind::Drill, "drill"),
-    ];
-    let newest = kinds.into_iter().filter_map(|(kind, name)| {
-        let (receipt, said) = newest(kind)?;
-        Some(ProofInfo {
-            kind: name,
-            sound: said.sound,
-            ended: time(said.ended_unix_ms),
-            summary: said.summary.clone(),
-            receipt: receipt.clone(),
-        })
-    });
-    newest.collect()
+/// What was proved last.
+async fn proofs(cluster: &Cluster) -> Result<Vec<ProofInfo>, RestoreError> {
+    let mut proofs = Vec::new();
+    for kind in [ProofKind::Verification, ProofKind::Drill] {
+        for (receipt, said) in cluster.receipts(kind, 1).await? {
+            proofs.push(ProofInfo {
+                kind: kind.name(),
+                sound: said.sound,
+                ended: time(said.ended_unix_ms),
+                summary: said.summary,
+                receipt,
+            });
+        }
+    }
+    Ok(proofs)
 }
 
 async fn list(vault: &str) -> Result<Clusters, RestoreError> {

@@ -13,6 +13,7 @@ use revkeep_schemas::Revision;
 use revkeep_vault::verify::{Depth, Ledger, Verification, VerifyOptions};
 use revkeep_vault::{Cluster, ProofKind, Receipt, TimelineId, Vault, size};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::{Output, answer, place, signals};
 use crate::error::{Kind, RestoreError};
@@ -44,7 +45,7 @@ pub(super) struct Arguments {
     /// Read at most so much of each cluster: first what is new, then what was not read for longest
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     max_bytes: Option<u64>,
-    /// What is missing is told this once, and is taken for granted from then on
+    /// What is missing is told this once, and is allowed for from then on
     #[arg(long)]
     accept_missing: bool,
     /// Where it is kept what was seen and when it was read; by default below the user's state folder
@@ -72,6 +73,8 @@ struct ClusterVerified {
     #[serde(skip_serializing_if = "Option::is_none")]
     deep: Option<Deep>,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
 }
 
 impl ClusterVerified {
@@ -81,50 +84,66 @@ impl ClusterVerified {
     }
 }
 
-/// Verifies, and fails when anything is wrong.
+/// Verifies, and fails when anything is wrong. What was found is told, whatever fails after it.
 pub(super) async fn run(
     vault: &str,
     arguments: &Arguments,
     output: Output,
 ) -> Result<(), RestoreError> {
-    let ledger = place::state_folder(arguments.ledger.clone(), "ledger")?;
-    let vault = Vault::open(vault).await?;
+    let folder = place::state_folder(arguments.ledger.clone(), "ledger")?;
+    let opened = Vault::open(vault).await?;
     let mut clusters = Vec::new();
     for name in &arguments.clusters {
-        clusters.push(find_cluster(&vault, &checked(name)?).await?);
+        clusters.push(find_cluster(&opened, &checked(name)?).await?);
     }
     if clusters.is_empty() {
-        let all = vault.clusters().await?;
-        clusters = all.iter().map(|name| vault.cluster(name)).collect();
+        let all = opened.clusters().await?;
+        clusters = all.iter().map(|name| opened.cluster(name)).collect();
     }
     let mut verified = Verified {
         clusters: Vec::new(),
     };
+    let mut failed = None;
+    let mut ledgers = Vec::new();
+    let cancelled = signals::cancellation();
     for cluster in clusters {
-        let one = Box::pin(verify(&cluster, arguments, &ledger)).await?;
-        if arguments.receipt {
-            cluster.put_receipt(&receipt(&one)).await?;
+        let mut ledger = Ledger::open(&folder, vault, cluster.vault().id(), cluster.name())?;
+        let verifying = verify(&cluster, arguments, &mut ledger, &cancelled, &mut verified);
+        failed = Box::pin(verifying).await.err();
+        ledgers.push(ledger);
+        if failed.is_some() {
+            break;
         }
-        verified.clusters.push(one);
     }
     let wrong: usize = verified.clusters.iter().map(ClusterVerified::wrong).sum();
     answer(&verified, output)?;
-    if wrong == 0 {
-        return Ok(());
+    // After it was told: what is accepted is told once. What was read counts, however it ended.
+    for ledger in &ledgers {
+        ledger.save()?;
     }
-    Err(RestoreError::new(
-        Kind::Verification,
-        format!(
-            "{wrong} things are wrong, named above: restore damaged objects from a copy, or take a new base"
-        ),
-    ))
+    match failed {
+        Some(error) if wrong == 0 => Err(error),
+        None if wrong == 0 => Ok(()),
+        failed => {
+            let also = failed.map(|error| format!("; and not all was verified: {error}"));
+            Err(RestoreError::new(
+                Kind::Verification,
+                format!(
+                    "{wrong} things are wrong, named above: restore damaged objects from a copy, or take a new base{}",
+                    also.unwrap_or_default()
+                ),
+            ))
+        }
+    }
 }
 
 async fn verify(
     cluster: &Cluster,
     arguments: &Arguments,
-    folder: &std::path::Path,
-) -> Result<ClusterVerified, RestoreError> {
+    ledger: &mut Ledger,
+    cancelled: &watch::Receiver<bool>,
+    verified: &mut Verified,
+) -> Result<(), RestoreError> {
     let started = Instant::now();
     let options = VerifyOptions {
         depth: if arguments.quick {
@@ -137,38 +156,45 @@ async fn verify(
         accept_missing: arguments.accept_missing,
         ..VerifyOptions::default()
     };
-    let mut cancelled = signals::cancellation();
     let bar = Arc::new(bar(cluster));
-    let mut ledger = Ledger::open(folder, cluster.vault().id(), cluster.name())?;
     let shown = |bytes| bar.inc(bytes);
-    let done = tokio::select! {
-        done = cluster.verify(&options, &mut ledger, &shown) => done.map_err(RestoreError::from),
-        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(RestoreError::new(
-            Kind::Interrupted,
-            "interrupted; what was read is noted, and --period leaves it out",
-        )),
+    let mut stop = cancelled.clone();
+    let objects = tokio::select! {
+        done = cluster.verify(&options, ledger, &shown) => done?,
+        Ok(_) = stop.wait_for(|cancelled| *cancelled) => {
+            return Err(RestoreError::new(
+                Kind::Interrupted,
+                "interrupted; what was read is noted, and --period leaves it out",
+            ));
+        }
     };
-    // What was read counts, however it ended.
-    ledger.save()?;
-    let objects = done?;
     let unsound: BTreeSet<_> = objects
         .findings
         .iter()
         .map(|it| it.object.clone())
         .collect();
-    let deep = if arguments.deep {
-        let shown = bar.clone();
-        let progress = Arc::new(move |bytes| shown.inc(bytes));
-        Some(Box::pin(deep(cluster, &unsound, &cancelled, progress)).await?)
-    } else {
-        None
-    };
-    bar.finish_and_clear();
-    Ok(ClusterVerified {
+    let mut one = ClusterVerified {
         objects,
-        deep,
+        deep: None,
         seconds: started.elapsed().as_secs_f64(),
-    })
+        receipt: None,
+    };
+    let finishing = async {
+        if arguments.deep {
+            let shown = bar.clone();
+            let progress = Arc::new(move |bytes| shown.inc(bytes));
+            one.deep = Some(Box::pin(deep(cluster, &unsound, cancelled, progress)).await?);
+            one.seconds = started.elapsed().as_secs_f64();
+        }
+        if arguments.receipt {
+            one.receipt = Some(cluster.put_receipt(&receipt(&one)).await?.name);
+        }
+        Ok(())
+    };
+    let finished = finishing.await;
+    bar.finish_and_clear();
+    verified.clusters.push(one);
+    finished
 }
 
 /// What is read, on standard error, where that is a terminal.
@@ -243,6 +269,9 @@ impl fmt::Display for ClusterVerified {
             crate::report::size(objects.read_bytes),
             self.seconds
         )?;
+        if let Some(receipt) = &self.receipt {
+            writeln!(f, "  receipt   {receipt}")?;
+        }
         if objects.left > 0 {
             writeln!(
                 f,

@@ -128,7 +128,7 @@ impl Stage {
         self.narrator
             .step(&format!("Three members of {}", self.kind.name()));
         let places = places(&self.folder.join("source"), 3)?;
-        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places, None).await?;
+        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places).await?;
         let (leader, term) = cluster.wait_for_leader().await?;
         self.narrator
             .say(&format!("They serve at {}", cluster.endpoints()));
@@ -287,7 +287,7 @@ impl Stage {
         self.narrator
             .step("The restored members boot, and prove it");
         let began = Instant::now();
-        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places, None).await?;
+        let mut cluster = Cluster::start(self.kind, self.programs.as_ref(), places).await?;
         let (leader, _) = cluster.wait_for_leader().await?;
         let took = began.elapsed();
         let after = agreed(&cluster, good).await?;

@@ -6,11 +6,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use rand::RngExt;
 use revkeep_schemas::Revision;
+use revkeep_schemas::hashkv::TombstoneRule;
 use revkeep_schemas::member::{NewMember, RestoredCluster};
 use revkeep_vault::{Cluster, ProofKind, Receipt, TimelineId};
 use serde::Serialize;
@@ -28,6 +29,8 @@ use crate::report::Report;
 use crate::source::Source;
 
 const TOKEN: &str = "revkeep-drill";
+/// A member that reads its file more slowly than this is given up.
+const SLOWEST_BYTES_PER_SECOND: u64 = 4 << 20;
 
 /// Which revision is drilled.
 #[derive(Clone, Debug)]
@@ -97,7 +100,7 @@ impl Drilled {
             sound: self.failure.is_none(),
             summary,
             ended_unix_ms: Utc::now().timestamp_millis(),
-            took_ms: std::time::Duration::try_from_secs_f64(self.seconds)
+            took_ms: Duration::try_from_secs_f64(self.seconds)
                 .ok()
                 .and_then(|took| u64::try_from(took.as_millis()).ok())
                 .unwrap_or_default(),
@@ -151,24 +154,31 @@ impl Drill {
             failure: None,
         };
         let folder = self.folder()?;
-        let mut stop = cancelled.clone();
         let proving = self.prove(
             kind,
             &source,
             target,
             folder.path(),
-            cancelled,
+            &cancelled,
             progress,
             &mut drilled,
         );
-        let proved = tokio::select! {
-            proved = Box::pin(proving) => proved,
-            Ok(_) = stop.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
-        };
+        let proved = Box::pin(proving).await;
         drilled.seconds = started.elapsed().as_secs_f64();
+        folder
+            .close()
+            .map_err(RestoreError::io("remove the folder of the drill"))?;
         match proved {
             Ok(()) => Ok(drilled),
             Err(error) if tells_of_the_vault(error.kind()) => {
+                // What retention deleted meanwhile is no damage.
+                if source.is_swept(&cluster.swept().await?) {
+                    return Err(RestoreError::new(
+                        Kind::Failed,
+                        "retention has deleted what this revision needs while it was restored: run the drill again",
+                    )
+                    .because(error));
+                }
                 drilled.failure = Some(error.to_string());
                 Ok(drilled)
             }
@@ -207,7 +217,7 @@ impl Drill {
         source: &Source,
         target: Target,
         folder: &Path,
-        cancelled: watch::Receiver<bool>,
+        cancelled: &watch::Receiver<bool>,
         progress: Arc<dyn Fn(u64) + Send + Sync>,
         drilled: &mut Drilled,
     ) -> Result<(), RestoreError> {
@@ -216,11 +226,13 @@ impl Drill {
             history: History::AsSource,
             overlaps: Overlaps::Small,
         };
-        let prepared = Box::pin(prepare(source, request)).await?;
+        let mut prepared = Box::pin(prepare(source, request)).await?;
+        without_authentication(&mut prepared);
+        let rule = prepared.recipe.rule;
         let place = places(folder, 1)?
             .pop()
             .ok_or_else(|| RestoreError::new(Kind::Failed, "there is no free port on 127.0.0.1"))?;
-        let report = restore(kind, source, prepared, &place, cancelled, progress).await?;
+        let report = restore(kind, source, prepared, &place, cancelled.clone(), progress).await?;
         drilled.revision = report.hashkv.revision;
         drilled.compact_revision = report.hashkv.compact_revision;
         drilled.restored_hash = Some(report.hashkv.hash);
@@ -240,26 +252,57 @@ impl Drill {
 
         let booting = Instant::now();
         let mut members =
-            members::Cluster::start(kind, self.programs.as_ref(), vec![place], Some(TOKEN)).await?;
-        let answered = ask(&members, drilled.revision).await;
+            members::Cluster::spawn(kind, self.programs.as_ref(), vec![place], Some(TOKEN))?;
+        let mut stop = cancelled.clone();
+        let asking = ask(&mut members, &report);
+        let asked = tokio::select! {
+            asked = Box::pin(asking) => asked,
+            Ok(_) = stop.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
+        };
         drilled.boot_seconds = booting.elapsed().as_secs_f64();
-        members.check()?;
         members.stop().await?;
-        let (hash, compact_revision, server) = answered?;
-        drilled.server = Some(format!("{} {server}", kind.name()));
-        drilled.booted_hash = Some(hash);
-        let compacted = compact_revision.max(0);
-        if (hash, compacted) == (report.hashkv.hash, drilled.compact_revision.0.max(0)) {
+        let booted = asked?;
+        drilled.server = Some(format!("{} {}", kind.name(), booted.version));
+        drilled.booted_hash = Some(booted.hash);
+        let compacted = booted.compact_revision.max(0);
+        if (booted.hash, compacted) == (report.hashkv.hash, drilled.compact_revision.0.max(0)) {
             return Ok(());
+        }
+        if TombstoneRule::for_version(&booted.version) != rule {
+            return Err(RestoreError::new(
+                Kind::Invalid,
+                format!(
+                    "{} {} hashes deletions at the compact revision otherwise than the source ({}), so that their HashKV differ. Try: \
+                     another release with --etcd-bin",
+                    kind.name(),
+                    booted.version,
+                    report.plan.etcd_version
+                ),
+            ));
         }
         Err(RestoreError::new(
             Kind::Verification,
             format!(
-                "the booted server gives HashKV {hash} at revision {} (compact revision {compact_revision}), the restore computed {} \
-                 (compact revision {})",
-                drilled.revision, report.hashkv.hash, drilled.compact_revision
+                "the booted server gives HashKV {} at revision {} (compact revision {}), the restore computed {} (compact revision {})",
+                booted.hash,
+                drilled.revision,
+                booted.compact_revision,
+                report.hashkv.hash,
+                drilled.compact_revision
             ),
         ))
+    }
+}
+
+/// Switches authentication off in what is restored, which goes away again: the drill knows nobody's password. HashKV is of
+/// the keys alone.
+fn without_authentication(prepared: &mut Prepared) {
+    let auth = prepared
+        .buckets
+        .iter_mut()
+        .filter(|bucket| bucket.name == b"auth");
+    for bucket in auth {
+        bucket.entries.retain(|(key, _)| key != b"authEnabled");
     }
 }
 
@@ -325,34 +368,70 @@ async fn restore(
     })?
 }
 
-/// HashKV and its compact revision, and the server's version, after a linearizable read.
-async fn ask(
+/// What the booted server says of itself.
+struct Booted {
+    hash: u32,
+    compact_revision: i64,
+    version: String,
+}
+
+/// Waits until the member leads, reads from it, and asks it for its HashKV. What goes wrong here is wrong with what was
+/// restored: it does not boot.
+async fn ask(members: &mut members::Cluster, report: &Report) -> Result<Booted, RestoreError> {
+    let size = Duration::from_secs(report.db_bytes / SLOWEST_BYTES_PER_SECOND);
+    let patience = members::READY + size;
+    let unbootable = |error: RestoreError| {
+        let message = format!("what was restored does not serve: {error}");
+        RestoreError::new(Kind::Verification, message)
+    };
+    members
+        .wait_for_leader_within(patience)
+        .await
+        .map_err(unbootable)?;
+    let answered = answers(members, report, patience).await;
+    members.check().map_err(unbootable)?;
+    answered
+}
+
+async fn answers(
     members: &members::Cluster,
-    revision: Revision,
-) -> Result<(u32, i64, String), RestoreError> {
-    let mut client = members.client().await?;
+    report: &Report,
+    patience: Duration,
+) -> Result<Booted, RestoreError> {
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error| members::failed(&what, error)
     };
-    client
-        .get("\0", None)
-        .await
-        .map_err(failed("read from the booted member"))?;
-    let status = client
-        .status()
-        .await
-        .map_err(failed("ask the booted member for its version"))?;
+    let mut client = members.client_for(patience).await?;
+    let read = client.get("\0", None).await;
+    read.map_err(failed("read from the booted member"))?;
+    let status = client.status().await;
+    let status = status.map_err(failed("ask the booted member for its version"))?;
+    let revision = report.hashkv.revision.0;
     let mut maintenance = client.maintenance_client();
-    let hash = maintenance
-        .hash_kv(revision.0)
-        .await
-        .map_err(failed("ask the booted member for HashKV"))?;
-    Ok((
-        hash.hash(),
-        hash.compact_version(),
-        status.version().to_owned(),
-    ))
+    let hash = match maintenance.hash_kv(revision).await {
+        // Early releases answer at the compact revision itself only when they are asked for the current one.
+        Err(_) if report.hashkv.compact_revision.0 == revision => {
+            let current = maintenance.hash_kv(0).await;
+            let current = current.map_err(failed("ask the booted member for HashKV"))?;
+            let at = current
+                .header()
+                .map_or(0, etcd_client::ResponseHeader::revision);
+            if at != revision {
+                return Err(RestoreError::new(
+                    Kind::Failed,
+                    format!("the booted member is at revision {at} and not at {revision} any more"),
+                ));
+            }
+            current
+        }
+        hash => hash.map_err(failed("ask the booted member for HashKV"))?,
+    };
+    Ok(Booted {
+        hash: hash.hash(),
+        compact_revision: hash.compact_version(),
+        version: status.version().to_owned(),
+    })
 }
 
 #[cfg(test)]

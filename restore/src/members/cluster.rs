@@ -8,8 +8,8 @@ use etcd_client::{Client, ConnectOptions};
 use super::processes::{Process, find, free_ports};
 use crate::error::{Kind as ErrorKind, RestoreError};
 
-/// How long a cluster may take to elect a leader.
-const READY: Duration = Duration::from_secs(60);
+/// How long a small cluster may take to elect a leader.
+pub(crate) const READY: Duration = Duration::from_secs(60);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
@@ -105,9 +105,19 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a member at each place and waits until they have a leader. `token` is that of the cluster, if it was restored
-    /// with one.
+    /// Starts a member at each place and waits until they have a leader.
     pub(crate) async fn start(
+        kind: Kind,
+        programs: Option<&PathBuf>,
+        places: Vec<Place>,
+    ) -> Result<Self, RestoreError> {
+        let mut cluster = Self::spawn(kind, programs, places, None)?;
+        cluster.wait_for_leader().await?;
+        Ok(cluster)
+    }
+
+    /// Starts a member at each place. `token` is that of the cluster, if it was restored with one.
+    pub(crate) fn spawn(
         kind: Kind,
         programs: Option<&PathBuf>,
         places: Vec<Place>,
@@ -137,9 +147,7 @@ impl Cluster {
             let process = Process::start(&place.name, &program, arguments, log)?;
             running.push((place.name.clone(), process));
         }
-        let mut cluster = Self { places, running };
-        cluster.wait_for_leader().await?;
-        Ok(cluster)
+        Ok(Self { places, running })
     }
 
     /// The client URLs of all places, separated by commas.
@@ -170,8 +178,13 @@ impl Cluster {
 
     /// A client of the members that run.
     pub(crate) async fn client(&self) -> Result<Client, RestoreError> {
+        self.client_for(REQUEST).await
+    }
+
+    /// A client of the members that run, whose requests may take that long.
+    pub(crate) async fn client_for(&self, request: Duration) -> Result<Client, RestoreError> {
         let urls: Vec<_> = self.alive().map(|place| place.client_url.clone()).collect();
-        connect(&urls).await
+        connect_for(&urls, request).await
     }
 
     /// A client for each member that runs.
@@ -185,13 +198,21 @@ impl Cluster {
 
     /// The name of the leader and the term, once every member that runs agrees on one of them.
     pub(crate) async fn wait_for_leader(&mut self) -> Result<(String, u64), RestoreError> {
+        self.wait_for_leader_within(READY).await
+    }
+
+    /// The same, of members that have more to read before they serve.
+    pub(crate) async fn wait_for_leader_within(
+        &mut self,
+        patience: Duration,
+    ) -> Result<(String, u64), RestoreError> {
         let began = Instant::now();
         loop {
             self.check()?;
             if let Some(found) = self.leader().await {
                 return Ok(found);
             }
-            if began.elapsed() > READY {
+            if began.elapsed() > patience {
                 let words: Vec<_> = self
                     .running
                     .iter()
@@ -200,7 +221,7 @@ impl Cluster {
                 return Err(RestoreError::new(
                     ErrorKind::Failed,
                     format!(
-                        "the members found no leader in {READY:?}. {}",
+                        "the members found no leader in {patience:?}. {}",
                         words.join("\n")
                     ),
                 ));
@@ -250,9 +271,17 @@ impl Cluster {
 
 /// A client whose requests do not wait for ever.
 pub(crate) async fn connect(urls: &[String]) -> Result<Client, RestoreError> {
+    connect_for(urls, REQUEST).await
+}
+
+/// A client whose requests may take that long.
+pub(crate) async fn connect_for(
+    urls: &[String],
+    request: Duration,
+) -> Result<Client, RestoreError> {
     let options = ConnectOptions::new()
         .with_connect_timeout(REQUEST)
-        .with_timeout(REQUEST);
+        .with_timeout(request);
     Client::connect(urls, Some(options))
         .await
         .map_err(|error| failed("cannot connect to the members", error))

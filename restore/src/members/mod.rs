@@ -6,5 +6,5 @@
 mod cluster;
 mod processes;
 
-pub(crate) use cluster::{Cluster, Kind, Place, connect, failed, initial_cluster, places};
+pub(crate) use cluster::{Cluster, Kind, Place, READY, connect, failed, initial_cluster, places};
 pub(crate) use processes::{Process, find, output, typed};

@@ -179,12 +179,14 @@ pub(crate) fn find(name: &str, folder: Option<&PathBuf>) -> Result<PathBuf, Rest
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
         .ok_or_else(|| {
+            let advice = if name.starts_with("revkeep") {
+                "cargo build --release --bins, or put it there"
+            } else {
+                "--etcd-bin DIR"
+            };
             RestoreError::new(
                 Kind::Invalid,
-                format!(
-                    "the program {name} is neither beside this one nor in PATH. \
-                     Try: cargo build --release --bins, or put it there"
-                ),
+                format!("the program {name} is neither beside this one nor in PATH. Try: {advice}"),
             )
         })
 }

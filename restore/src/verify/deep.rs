@@ -85,31 +85,53 @@ pub async fn deep(
         inventory
             .segments
             .retain(|segment| !unsound.contains(&segment.name));
-        for span in spans(&inventory) {
-            if span.to == span.base {
-                found.bases += 1;
-            } else {
-                found.stretches += 1;
+        for at in 0..inventory.bases.len() {
+            for span in spans(&inventory, at) {
+                found
+                    .add(cluster, &timeline, span, cancelled, progress.clone())
+                    .await?;
             }
-            let (base, revision) = (span.base, span.to);
-            match replay(&timeline, span, cancelled, progress.clone()).await {
-                Ok((rows, proofs)) => {
-                    found.rows += rows;
-                    found.hashes += proofs.len() as u64;
+        }
+    }
+    Ok(found)
+}
+
+impl Deep {
+    async fn add(
+        &mut self,
+        cluster: &Cluster,
+        timeline: &Timeline,
+        span: Span,
+        cancelled: &watch::Receiver<bool>,
+        progress: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> Result<(), RestoreError> {
+        let (base, revision) = (span.base, span.to);
+        let source = Source::of(timeline.clone(), span.inventory);
+        match replay(&source, revision, cancelled, progress).await {
+            Ok((rows, proofs)) => {
+                self.rows += rows;
+                self.hashes += proofs.len() as u64;
+                if revision == base {
+                    self.bases += 1;
+                } else {
+                    self.stretches += 1;
                 }
-                Err(error) if tells_of_the_vault(error.kind()) => {
-                    found.findings.push(Contradiction {
-                        timeline: id,
+            }
+            Err(error) if tells_of_the_vault(error.kind()) => {
+                // Retention may have deleted some of it meanwhile.
+                if !source.is_swept(&cluster.swept().await?) {
+                    self.findings.push(Contradiction {
+                        timeline: timeline.id(),
                         base,
                         revision,
                         reason: error.to_string(),
                     });
                 }
-                Err(error) => return Err(error),
             }
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
-    Ok(found)
 }
 
 const fn tells_of_the_vault(kind: Kind) -> bool {
@@ -125,57 +147,52 @@ fn is_sound(timeline: &Timeline, base: &BaseEntry, unsound: &BTreeSet<String>) -
         && chunks.all(|chunk| !unsound.contains(&timeline.cluster().chunk_path(chunk.into())))
 }
 
-/// Every base alone, and from every base the segments as far as the next one, or as far as they go.
-fn spans(inventory: &Inventory) -> Vec<Span> {
-    let mut spans = Vec::new();
-    for (base, next) in inventory.bases.iter().zip(
-        inventory
-            .bases
-            .iter()
-            .skip(1)
-            .map(Some)
-            .chain(std::iter::once(None)),
-    ) {
-        let at = base.revision;
+/// A base alone, and from it the segments as far as the next base, or as far as they go.
+fn spans(inventory: &Inventory, position: usize) -> Vec<Span> {
+    let mut bases = inventory.bases.iter().skip(position);
+    let (Some(base), next) = (bases.next(), bases.next()) else {
+        return Vec::new();
+    };
+    let at = base.revision;
+    let mut spans = vec![Span {
+        inventory: Inventory {
+            bases: vec![base.clone()],
+            ..Inventory::default()
+        },
+        base: at,
+        to: at,
+    }];
+    let mut segments = inventory.segments.clone();
+    segments.retain(|segment| {
+        segment.last > at && next.is_none_or(|next| segment.first <= next.revision)
+    });
+    let facts = segments.iter().map(|segment| SegmentFact {
+        first: segment.first,
+        last: segment.last,
+        level: segment.level,
+    });
+    let holdings = Holdings {
+        bases: vec![BaseFact {
+            revision: at,
+            compact_revision: at,
+        }],
+        segments: facts.collect(),
+        gaps: Vec::new(),
+    };
+    let reach = coverage(&holdings).last().map_or(at, |range| range.1);
+    let next = next.filter(|next| next.revision <= reach);
+    let to = next.map_or(reach, |next| next.revision);
+    if to > at {
+        let said = next.and_then(|next| next.manifest.facts.checkpoint);
         spans.push(Span {
             inventory: Inventory {
-                bases: vec![base.clone()],
+                bases: vec![which_says(base, said)],
+                segments,
                 ..Inventory::default()
             },
             base: at,
-            to: at,
+            to,
         });
-        let holdings = Holdings {
-            bases: vec![BaseFact {
-                revision: at,
-                compact_revision: at,
-            }],
-            segments: inventory
-                .segments
-                .iter()
-                .map(|segment| SegmentFact {
-                    first: segment.first,
-                    last: segment.last,
-                    level: segment.level,
-                })
-                .collect(),
-            gaps: Vec::new(),
-        };
-        let reach = coverage(&holdings).last().map_or(at, |range| range.1);
-        let next = next.filter(|next| next.revision <= reach);
-        let to = next.map_or(reach, |next| next.revision);
-        if to > at {
-            let said = next.and_then(|next| next.manifest.facts.checkpoint);
-            spans.push(Span {
-                inventory: Inventory {
-                    bases: vec![which_says(base, said)],
-                    segments: inventory.segments.clone(),
-                    ..Inventory::default()
-                },
-                base: at,
-                to,
-            });
-        }
     }
     spans
 }
@@ -192,18 +209,18 @@ fn which_says(base: &BaseEntry, checkpoint: Option<Checkpoint>) -> BaseEntry {
 
 /// Rows, and what of the source they were compared with.
 async fn replay(
-    timeline: &Timeline,
-    span: Span,
+    source: &Source,
+    to: Revision,
     cancelled: &watch::Receiver<bool>,
     progress: Arc<dyn Fn(u64) + Send + Sync>,
 ) -> Result<(u64, Vec<Proof>), RestoreError> {
-    let source = Source::of(timeline.clone(), span.inventory);
     let request = Request {
-        target: Target::Revision(span.to),
+        target: Target::Revision(to),
         history: History::AsSource,
         overlaps: Overlaps::All,
     };
-    let prepared = Box::pin(prepare(&source, request)).await?;
+    let prepared = Box::pin(prepare(source, request)).await?;
+    let source = source.clone();
     let runtime = Handle::current();
     let cancelled = cancelled.clone();
     let working = spawn_blocking(move || {

@@ -15,6 +15,25 @@ pub enum ProofKind {
     Drill = 2,
 }
 
+impl ProofKind {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verification => "verification",
+            Self::Drill => "drill",
+        }
+    }
+
+    /// The kind of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Verification, Self::Drill]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
 /// What came of a verification or a drill; written once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {

@@ -35,15 +35,15 @@ impl Cluster {
             if rounds.verdict(round.number).await? == Some(RoundVerdict::TakenBack) {
                 continue;
             }
-            let Some(going) = rounds.objects(round.number, Part::Sweep).await? else {
-                return Ok(Some(VaultError::new(
-                    ErrorKind::Retry,
-                    format!(
-                        "pin {name}: it is not set: deletions of {} are being decided, so it may come too late; try again \
-                         once `revkeep-vault retention apply` has ended them",
-                        self.name
-                    ),
-                )));
+            let sweep = rounds.objects(round.number, Part::Sweep).await?;
+            let undecided = sweep.is_none();
+            // What is swept was marked, so what the mark leaves stays in any case.
+            let going = match sweep {
+                Some(sweep) => sweep,
+                None => rounds
+                    .objects(round.number, Part::Mark)
+                    .await?
+                    .unwrap_or_default(),
             };
             let goes: HashSet<&str> = going
                 .bases
@@ -56,6 +56,16 @@ impl Cluster {
             left.segments
                 .retain(|segment| !goes.contains(segment.name.as_str()));
             if !Coverage::compute(&left).contains(pin.revision) {
+                if undecided {
+                    return Ok(Some(VaultError::new(
+                        ErrorKind::Retry,
+                        format!(
+                            "pin {name}: it is not set: deletions of {} are being decided, so it may come too late; try again \
+                             once `revkeep-vault retention apply` has ended them",
+                            self.name
+                        ),
+                    )));
+                }
                 return Ok(Some(VaultError::new(
                     ErrorKind::Refused,
                     format!(

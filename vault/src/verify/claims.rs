@@ -155,7 +155,7 @@ impl Cluster {
             .map(|(name, base)| (name.path(), base.clone()))
             .collect();
         self.find_missing_records(known);
-        self.find_missing_chunks(known).await?;
+        self.find_missing_chunks(known, ledger, options).await?;
         self.find_what_was_there(known, ledger, options);
         let expected: Vec<_> = known
             .timelines
@@ -195,7 +195,12 @@ impl Cluster {
         }
     }
 
-    async fn find_missing_chunks(&self, known: &mut Known) -> Result<(), VaultError> {
+    async fn find_missing_chunks(
+        &self,
+        known: &mut Known,
+        ledger: &mut Ledger,
+        options: &VerifyOptions,
+    ) -> Result<(), VaultError> {
         let there: HashSet<_> = known
             .standing
             .iter()
@@ -210,10 +215,17 @@ impl Cluster {
             }
             for chunk in base.chunks.iter().map(ChunkName::from) {
                 let path = layout::chunk_path(&self.name, chunk);
-                let gone = !there.contains(&chunk) && !known.is_unsound(&path);
+                let short = self.short(&path);
+                let gone = !there.contains(&chunk)
+                    && !known.is_unsound(&path)
+                    && !ledger.is_accepted(short);
                 // A folder may be listed while a chunk in it is put.
                 if gone && !self.stands(&path).await? {
                     let reason = format!("the base at revision {} lists it", base.facts.revision);
+                    if options.accept_missing {
+                        ledger.saw(short, 0);
+                        ledger.accept(short);
+                    }
                     known.find(path, Wrong::Missing, reason);
                 }
             }
@@ -237,11 +249,14 @@ impl Cluster {
                 ledger.forget(&short);
                 continue;
             }
+            known.missing.extend(place);
+            if ledger.is_accepted(&short) {
+                continue;
+            }
             let reason = "it was there when this cluster was verified before, and retention has not deleted it";
             known.find(name, Wrong::Missing, reason.to_owned());
-            known.missing.extend(place);
             if options.accept_missing {
-                ledger.forget(&short);
+                ledger.accept(&short);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What was seen of a cluster, and when each object was last read: a local file.
 //!
 //! Losing it costs one more reading, and the memory of what was there. The file has a line `revkeep-ledger 1`, one of the
-//! head that was seen (`head TIMELINE REVISION HEARTBEAT`), one for each object (when it was proven in seconds since 1970 or 0 for
-//! never, its bytes, its name in the cluster's folder), and the SHA-256 of all before.
+//! head that was seen (`head TIMELINE REVISION HEARTBEAT`), one for each object (when it was proven in seconds since 1970, 0 for
+//! never, or -1 where its absence is accepted; its bytes; its name in the cluster's folder), and the SHA-256 of all before.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -19,6 +19,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{ErrorKind, VaultError};
 
+/// In the place of when an object was proven: that it is missing was accepted.
+const ACCEPTED: i64 = -1;
 const FIRST_LINE: &str = "revkeep-ledger 1";
 
 /// Timeline and durable revision of a head, and its heartbeat in milliseconds since 1970.
@@ -27,7 +29,7 @@ type SeenHead = ((TimelineId, Revision), i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     bytes: u64,
-    /// 0 for one that was listed and never read.
+    /// 0 for one that was listed and never read, [`ACCEPTED`] for one that is missing for good.
     proven_unix_s: i64,
 }
 
@@ -41,11 +43,19 @@ pub struct Ledger {
 
 impl Ledger {
     /// The ledger of a cluster in a folder; an empty one where there is none, or where the file is damaged, which is warned of.
+    /// `place` says where the vault is, such as its URL: a copy elsewhere has the same id, and what was read of one proves
+    /// nothing of the other.
     ///
     /// # Errors
     /// `Config` when the file is there and cannot be read.
-    pub fn open(folder: &Path, vault: VaultId, cluster: &ClusterName) -> Result<Self, VaultError> {
-        let path = folder.join(vault.to_string()).join(cluster.as_str());
+    pub fn open(
+        folder: &Path,
+        place: &str,
+        vault: VaultId,
+        cluster: &ClusterName,
+    ) -> Result<Self, VaultError> {
+        let vault = format!("{vault}-{:016x}", xxh3_64(place.as_bytes()));
+        let path = folder.join(vault).join(cluster.as_str());
         let mut ledger = Self {
             path,
             head: None,
@@ -147,8 +157,10 @@ impl Ledger {
         let period = period.as_secs();
         let early = xxh3_64(name.as_bytes()) % (period / 8).max(1);
         let age = now.timestamp().saturating_sub(seen.proven_unix_s);
-        seen.proven_unix_s == 0
+        // One of the future was noted by a clock that was wrong.
+        seen.proven_unix_s <= 0
             || u64::try_from(age).is_ok_and(|age| age >= period.saturating_sub(early))
+            || age < 0
     }
 
     /// When an object was last proven, in seconds since 1970; 0 for never.
@@ -162,7 +174,7 @@ impl Ledger {
             bytes,
             proven_unix_s: 0,
         });
-        if seen.bytes != bytes {
+        if seen.bytes != bytes || seen.proven_unix_s == ACCEPTED {
             *seen = Seen {
                 bytes,
                 proven_unix_s: 0,
@@ -182,6 +194,16 @@ impl Ledger {
         let mut absent: Vec<_> = self.seen.keys().filter(|name| !there(name)).collect();
         absent.sort();
         absent.into_iter().cloned().collect()
+    }
+
+    /// Notes that an object is missing for good.
+    pub(super) fn accept(&mut self, name: &str) {
+        self.note(name, ACCEPTED);
+    }
+
+    /// Whether it was accepted that an object is missing.
+    pub(super) fn is_accepted(&self, name: &str) -> bool {
+        self.proven(name) == ACCEPTED
     }
 
     /// Forgets an object that went with notice.
@@ -212,8 +234,13 @@ fn hash_of(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn open_at(folder: &Path, place: &str) -> Ledger {
+        let cluster = ClusterName::new("c").unwrap();
+        Ledger::open(folder, place, VaultId([7; 16]), &cluster).unwrap()
+    }
+
     fn open(folder: &Path) -> Ledger {
-        Ledger::open(folder, VaultId([7; 16]), &ClusterName::new("c").unwrap()).unwrap()
+        open_at(folder, "file:///v")
     }
 
     #[test]
@@ -229,6 +256,12 @@ mod tests {
         let again = open(folder.path());
         assert_eq!((again.seen, again.head), (ledger.seen.clone(), ledger.head));
         assert_eq!(again.head, Some(((TimelineId(2), Revision(9)), 5)));
+
+        let copy = open_at(folder.path(), "s3://copy");
+        assert!(
+            copy.seen.is_empty(),
+            "a copy proves nothing, and is not proven"
+        );
 
         let text = fs::read_to_string(&ledger.path).unwrap();
         fs::write(&ledger.path, text.replace("1000 7 c", "9000 7 c")).unwrap();
@@ -251,6 +284,10 @@ mod tests {
         assert!(ledger.is_due("c", 7, at(9_000), period));
         assert!(ledger.is_due("c", 8, at(1_001), period), "another size");
         assert!(ledger.is_due("c", 7, at(1_000), Duration::ZERO));
+        assert!(
+            ledger.is_due("c", 7, at(999), period),
+            "by a clock that was wrong"
+        );
         let spread = (0..64).filter(|n| {
             let name = format!("{n}");
             ledger.saw(&name, 1);

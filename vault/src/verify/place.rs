@@ -106,6 +106,23 @@ impl Cluster {
         Ok((timelines, all))
     }
 
+    /// Its pins. To be listed before its timelines, so that what brings their revisions back is listed.
+    pub(super) async fn standing_pins(&self) -> Result<Vec<Standing>, VaultError> {
+        let objects = &self.vault.objects;
+        let mut all = Vec::new();
+        for meta in objects.list(&layout::pins_folder(&self.name)).await? {
+            let file = meta.location.filename();
+            if let Some(pin) = file.and_then(|file| PinName::new(file).ok()) {
+                all.push(Standing {
+                    name: layout::pin_path(&self.name, &pin),
+                    place: Place::Pin(pin),
+                    bytes: meta.size,
+                });
+            }
+        }
+        Ok(all)
+    }
+
     /// What stands in the cluster's other folders. To be listed after its timelines, so that the chunks of every base that
     /// was listed are there.
     pub(super) async fn standing_beside(&self) -> Result<Vec<Standing>, VaultError> {
@@ -118,16 +135,6 @@ impl Cluster {
                 all.push(Standing {
                     name: layout::chunk_path(&self.name, chunk),
                     place: Place::Chunk(chunk),
-                    bytes: meta.size,
-                });
-            }
-        }
-        for meta in objects.list(&layout::pins_folder(&self.name)).await? {
-            let file = meta.location.filename();
-            if let Some(pin) = file.and_then(|file| PinName::new(file).ok()) {
-                all.push(Standing {
-                    name: layout::pin_path(&self.name, &pin),
-                    place: Place::Pin(pin),
                     bytes: meta.size,
                 });
             }

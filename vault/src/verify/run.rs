@@ -41,7 +41,7 @@ pub struct VerifyOptions {
     pub period: Duration,
     /// At most so many bytes of segments and chunks are read: new ones first, then what was not read for longest.
     pub max_bytes: u64,
-    /// What is missing that was there is told this once, and taken for granted from then on.
+    /// What is missing that was there is told this once, and is allowed for from then on.
     pub accept_missing: bool,
     /// Objects that are read at once.
     pub parallel: usize,
@@ -122,14 +122,17 @@ impl Known {
     }
 
     fn sweep(&mut self, list: ObjectList, cluster: &Cluster) {
-        let chunks = list
-            .chunks
-            .into_iter()
-            .map(|(hash, round)| layout::chunk_path(&cluster.name, ChunkName { hash, round }));
-        self.swept.extend(list.bases);
-        self.swept.extend(list.segments);
-        self.swept.extend(chunks);
+        self.swept.extend(swept_names(list, cluster));
     }
+}
+
+/// The objects that a round of deletions deletes.
+fn swept_names(list: ObjectList, cluster: &Cluster) -> impl Iterator<Item = String> {
+    let chunks = list
+        .chunks
+        .into_iter()
+        .map(|(hash, round)| cluster.chunk_path(ChunkName { hash, round }));
+    list.bases.into_iter().chain(list.segments).chain(chunks)
 }
 
 impl Cluster {
@@ -144,8 +147,9 @@ impl Cluster {
         ledger: &mut Ledger,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Verification, VaultError> {
-        // First, so that what it claims has to be there.
+        // First, so that what they claim has to be there.
         let head = self.head().await;
+        let pins = self.standing_pins().await?;
         let (timelines, standing) = self.standing_in_timelines().await?;
         let mut known = Known {
             timelines,
@@ -174,7 +178,8 @@ impl Cluster {
                 &HashMap::new(),
             )
             .await?;
-        let beside = self.standing_beside().await?;
+        let mut beside = self.standing_beside().await?;
+        beside.extend(pins);
         known.standing.extend(beside.iter().cloned());
         let (mut chunks, small): (Vec<_>, Vec<_>) =
             beside.into_iter().partition(|it| is_data(&it.place));
@@ -198,6 +203,9 @@ impl Cluster {
             Err(error) => return Err(error),
         };
 
+        for object in &known.standing {
+            ledger.saw(self.short(&object.name), object.bytes);
+        }
         let listed = known.listed_chunks();
         let mut due = data;
         due.append(&mut chunks);
@@ -228,6 +236,23 @@ impl Cluster {
             findings: known.findings.into_values().collect(),
             lost,
         })
+    }
+
+    /// The names of all that rounds of deletions have deleted, or are about to.
+    ///
+    /// # Errors
+    /// `Corrupt` when the list of a round is damaged; as the store fails.
+    pub async fn swept(&self) -> Result<HashSet<String>, VaultError> {
+        let rounds = Rounds(self);
+        let mut names = HashSet::new();
+        for (number, part, _) in rounds.parts().await? {
+            if part == Part::Sweep
+                && let Some(list) = rounds.objects(number, part).await?
+            {
+                names.extend(swept_names(list, self));
+            }
+        }
+        Ok(names)
     }
 
     /// Leaves what is due, in the order in which it is to be read, and says how many more are.
@@ -359,7 +384,7 @@ pub(super) fn is_segment(place: &Place) -> bool {
     )
 }
 
-/// Whether it holds rows.
+/// Whether it is read only when it is due: what others are not compared with.
 fn is_data(place: &Place) -> bool {
-    is_segment(place) || matches!(place, Place::Chunk(_))
+    is_segment(place) || matches!(place, Place::Chunk(_) | Place::Receipt(_))
 }
