@@ -119,7 +119,10 @@ pub async fn run(
     let keeper = Keeper {
         connection: route.connection.clone(),
         upkeep: options.upkeep.clone(),
-        permit: options.permit.clone(),
+        permit: options.permit.clone().in_turn(options.upkeep.clone(), {
+            let status = Arc::clone(&status);
+            move || status.uploads()
+        }),
         monitor: Arc::clone(status.monitor()),
     };
     let keeping = AbortOnDropHandle::new(tokio::spawn(keeper.run(stop.clone())));

@@ -284,3 +284,38 @@ async fn a_real_bucket_honours_what_is_needed() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_endpoints_of_another_cluster_are_told_before_a_timeline_is_opened() -> Result<()> {
+    let Some(version) = base_etcd() else {
+        return Ok(());
+    };
+    let folder = folder()?;
+    let state = folder.path().join("state");
+    let vault = VaultPlace::folder(&folder.path().join("vault"));
+    let (ours, theirs) = (Etcd::start(&version).await?, Etcd::start(&version).await?);
+    let flags = ["--listen-status", "off"];
+    let home = folder.path().join("agent");
+    let mut agent = Agent::start(&home, &ours.endpoints(), &vault, &flags)?;
+    agent.wait_for_log("base is durable").await?;
+    agent.stop().await?;
+    let timelines = || -> Result<Vec<String>> {
+        let cluster = folder.path().join("vault").join("clusters").join(CLUSTER);
+        let names = std::fs::read_dir(cluster)?;
+        let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names: Vec<_> = names.collect::<Result<_>>()?;
+        Ok(names
+            .into_iter()
+            .filter(|name| name.parse::<u32>().is_ok())
+            .collect())
+    };
+    let told = check(&vault, &ours.endpoint(), &state, &[]).await?;
+    ensure!(told.has("ok", "lineage", "is this source's"), "{told:?}");
+    let told = check(&vault, &theirs.endpoint(), &state, &[]).await?;
+    ensure!(
+        told.code != 0 && told.has("fail", "lineage", "another --cluster"),
+        "{told:?}"
+    );
+    ensure!(timelines()?.len() == 1, "{:?}", timelines()?);
+    Ok(())
+}

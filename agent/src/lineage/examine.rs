@@ -116,6 +116,12 @@ fn other(known: &Known, identity: &Identity, mark: &RaftMark) -> Option<String> 
 
 /// Reads back what is known.
 async fn read(member: &Member, known: &Known) -> Result<Reading, AgentError> {
+    for (row, at) in known.beyond().into_iter().flat_map(Beyond::rows) {
+        // What is compacted of it says nothing.
+        if let Reading::Differs(reason) = read_row(member, row, at).await? {
+            return Ok(Reading::Differs(reason));
+        }
+    }
     if let (true, Some(witness)) = (known.trail.last().is_none(), known.witness) {
         if witness.revision <= Revision::INITIAL {
             return Ok(Reading::Nothing);
@@ -128,12 +134,6 @@ async fn read(member: &Member, known: &Known) -> Result<Reading, AgentError> {
             )),
             TransactionAt::Compacted => Reading::Nothing,
         });
-    }
-    for (row, at) in known.beyond().into_iter().flat_map(Beyond::rows) {
-        // What is compacted of it says nothing.
-        if let Reading::Differs(reason) = read_row(member, row, at).await? {
-            return Ok(Reading::Differs(reason));
-        }
     }
     let at = known.trail.last().unwrap_or_default();
     for row in &known.tip {

@@ -37,7 +37,7 @@ pub struct Known {
     pub witness: Option<Witness>,
 }
 
-/// The end of a segment that is stored beyond a hole. The source has it too, unless it was set back since.
+/// The end of a segment that is stored beyond a hole, or before any base. The source has it too, unless it was set back since.
 #[derive(Clone, Debug, Default)]
 pub struct Beyond {
     /// Its last revision.
@@ -47,6 +47,22 @@ pub struct Beyond {
 }
 
 impl Beyond {
+    /// Reads it; `None` where it is damaged, which is told.
+    async fn read(timeline: &Timeline, entry: &SegmentEntry) -> Result<Option<Self>, AgentError> {
+        let mut end = Known::default();
+        match end.segment_of(timeline, entry).await {
+            Ok(()) => Ok(Some(Self {
+                revision: entry.last,
+                tip: end.tip,
+            })),
+            Err(AgentError::Vault(error)) if error.kind() == ErrorKind::Retry => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "a segment beyond a hole cannot be compared with the source");
+                Ok(None)
+            }
+        }
+    }
+
     /// Its rows, and the revision at which they are to be read.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&RowBuf, Revision)> {
         self.tip.iter().map(|row| (row, self.revision))
@@ -105,6 +121,11 @@ impl Known {
         }
         let Some(newest) = newest else {
             known.witness = source.witness;
+            // Of an agent that ended before its first base was stored.
+            let segments = timeline.segments().await?;
+            if let Some(entry) = segments.iter().max_by_key(|entry| entry.last) {
+                known.beyond = Beyond::read(timeline, entry).await?;
+            }
             return Ok(known);
         };
         let facts = &newest.base.facts;
@@ -115,21 +136,7 @@ impl Known {
             revision: facts.revision,
         });
         if let Some(entry) = &newest.beyond {
-            let mut end = Self::default();
-            match end.segment_of(timeline, entry).await {
-                Ok(()) => {
-                    known.beyond = Some(Beyond {
-                        revision: entry.last,
-                        tip: end.tip,
-                    });
-                }
-                Err(AgentError::Vault(error)) if error.kind() == ErrorKind::Retry => {
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a segment beyond a hole cannot be compared with the source");
-                }
-            }
+            known.beyond = Beyond::read(timeline, entry).await?;
         }
         known.trail = Trail::after(newest.cursor);
         let last = newest.segments.iter().max_by_key(|entry| entry.last);

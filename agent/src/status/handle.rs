@@ -96,6 +96,12 @@ impl StatusHandle {
             .clone()
     }
 
+    /// Whether it is this agent that uploads, where there are several.
+    #[must_use]
+    pub fn uploads(&self) -> bool {
+        self.live().is_some_and(|live| live.turns.uploads())
+    }
+
     /// How it is now.
     #[must_use]
     pub fn report(&self) -> Report {

@@ -181,3 +181,61 @@ async fn an_agent_defragments_the_member_beside_it_by_its_schedule() -> Result<(
     }
     agent.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_agents_with_one_schedule_only_the_uploader_defragments_the_cluster()
+-> Result<()> {
+    let Some(version) = base_etcd() else {
+        return Ok(());
+    };
+    let folder = tempfile::TempDir::with_prefix("revkeep-upkeep-")?;
+    let cluster = Etcd::start_cluster(&version, 3).await?;
+    let vault = VaultPlace::folder(&folder.path().join("vault"));
+    let flags = [
+        "--defrag-schedule",
+        "* * * * * *",
+        "--defrag-scope",
+        "cluster",
+        "--defrag-free-bytes",
+        "1MiB",
+        "--log-level",
+        "debug",
+        "--listen-status",
+        "off",
+    ];
+    let mut agents = Vec::new();
+    for (number, member) in cluster.members.iter().take(2).enumerate() {
+        let home = folder.path().join(format!("agent-{number}"));
+        let mut endpoints = member.endpoints();
+        endpoints.extend(
+            cluster
+                .endpoints()
+                .into_iter()
+                .filter(|one| *one != endpoints[0]),
+        );
+        let mut agent = Agent::start(&home, &endpoints, &vault, &flags)?;
+        let whose = ["this agent uploads", "another agent uploads"];
+        agent.wait_for_log(whose[number]).await?;
+        agents.push(agent);
+    }
+    fragment(&mut cluster.client().await?).await?;
+    let deadline = std::time::Instant::now() + WITHIN;
+    let begun = |agent: &Agent| agent.log().matches("defragmenting a member").count();
+    while begun(&agents[0]) < 3 || !agents[1].log().contains("another agent looks after") {
+        ensure!(
+            std::time::Instant::now() < deadline,
+            "{}",
+            agents[0].log_tail(40)
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    ensure!(begun(&agents[1]) == 0, "{}", agents[1].log_tail(40));
+    for member in &cluster.members {
+        let times = member
+            .log()
+            .matches("finished defragmenting directory")
+            .count();
+        ensure!(times == 1, "{times} times");
+    }
+    Ok(())
+}

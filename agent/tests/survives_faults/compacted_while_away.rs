@@ -99,3 +99,43 @@ async fn compacted_exactly_at_the_next_revision_nothing_is_lost_and_no_row_is_in
     source.retain(|key, _| key.main.0 > before);
     compare(&source, &held.rows)
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compacted_exactly_at_the_last_captured_revision_nothing_is_lost_and_no_row_is_invented()
+-> Result<()> {
+    let Some(version) = base_etcd() else {
+        return Ok(());
+    };
+    let world = World::new()?;
+    let mut etcd = Etcd::start(&version).await?;
+    let mut client = etcd.client().await?;
+    let mut agent = world.agent("agent", &etcd.endpoints(), &QUICK)?;
+    client.put("doomed", "x", None).await?;
+    put(&mut client, "before", 5).await?;
+    // The watch begins with this one again, of which the compaction has removed the first row.
+    let operations = [TxnOp::delete("doomed", None), TxnOp::put("kept", "x", None)];
+    let last = client.txn(Txn::new().and_then(operations)).await?;
+    let last = last.header().context("no header")?.revision();
+    world.durable(last).await?;
+    agent.kill()?;
+
+    put(&mut client, "away", 5).await?;
+    compact(&mut client, last).await?;
+    let agent = world.agent("agent", &etcd.endpoints(), &QUICK)?;
+    put(&mut client, "later", 5).await?;
+    let later = Truth::now(&mut client).await?;
+    let info = world.durable(later.revision).await?;
+    agent.stop().await?;
+    ensure!(
+        info.ranges() == [(1, later.revision)] && info.gaps.is_empty(),
+        "{info:?}"
+    );
+    world.comes_back(&etcd, &later).await?;
+    let timeline = timeline(&world.vault).await?.context("no timeline")?;
+    let mut held = Held::all(&timeline, &timeline.inventory().await?).await?;
+    etcd.stop().await?;
+    let mut source = rows_of_source(&etcd.db_file())?;
+    held.rows.retain(|key, _| key.main.0 > last);
+    source.retain(|key, _| key.main.0 > last);
+    compare(&source, &held.rows)
+}

@@ -143,3 +143,38 @@ fn segments_without_a_base_cover_nothing() {
     };
     assert_eq!(Coverage::compute(&inventory), Coverage::default());
 }
+
+#[test]
+fn what_differs_from_the_source_covers_nothing_until_a_base_does() {
+    let wrong = GapEntry {
+        name: String::new(),
+        record: GapRecord {
+            distrusted: true,
+            first: Revision(23),
+            last: Revision(25),
+            reason: "differs".into(),
+        },
+    };
+    let mut inventory = Inventory {
+        bases: vec![base(1, 10)],
+        segments: vec![segment(11, 20), segment(21, 30), segment(31, 40)],
+        gaps: vec![wrong],
+        damaged: Vec::new(),
+    };
+    inventory.set_distrusted_aside();
+    assert_eq!(inventory.damaged.len(), 1);
+    let coverage = Coverage::compute(&inventory);
+    assert_eq!(coverage.ranges, [(Revision(1), Revision(20))]);
+    assert!(!coverage.contains(Revision(24)));
+    // What the source still had of it comes with a base; the rest is a hole, with its reason.
+    inventory.bases.push(base(24, 35));
+    let coverage = Coverage::compute(&inventory);
+    let expected = [(Revision(1), Revision(20)), (Revision(24), Revision(40))];
+    assert_eq!(coverage.ranges, expected);
+    let hole = Missing {
+        first: Revision(21),
+        last: Revision(23),
+        reason: Some("differs".into()),
+    };
+    assert_eq!(coverage.gaps, [hole]);
+}
