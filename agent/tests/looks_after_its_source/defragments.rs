@@ -206,13 +206,9 @@ async fn of_several_agents_with_one_schedule_only_the_uploader_defragments_the_c
     let mut agents = Vec::new();
     for (number, member) in cluster.members.iter().take(2).enumerate() {
         let home = folder.path().join(format!("agent-{number}"));
-        let mut endpoints = member.endpoints();
-        endpoints.extend(
-            cluster
-                .endpoints()
-                .into_iter()
-                .filter(|one| *one != endpoints[0]),
-        );
+        let own = member.endpoint();
+        let others = cluster.endpoints().into_iter().filter(|one| *one != own);
+        let endpoints: Vec<_> = [own.clone()].into_iter().chain(others).collect();
         let mut agent = Agent::start(&home, &endpoints, &vault, &flags)?;
         let whose = ["this agent uploads", "another agent uploads"];
         agent.wait_for_log(whose[number]).await?;
