@@ -1,5 +1,6 @@
 //! Generates etcd's v3 API from `proto/etcd/*.proto`, what the members of the store say to each other from
-//! `proto/store/*.proto`, and how an agent is asked from `proto/agent/*.proto`. The compiler of protobuf files is a
+//! `proto/store/*.proto`, and how an agent and a vault's catalog are asked from `proto/agent/*.proto` and
+//! `proto/vault/*.proto`. The compiler of protobuf files is a
 //! crate, so nothing has to be installed for it. Clients and servers are generated only for the features of these names.
 
 use std::{
@@ -14,6 +15,7 @@ use prost::Message as _;
 const ETCD: &str = "proto/etcd";
 const STORE: &str = "proto/store";
 const AGENT: &str = "proto/agent";
+const VAULT: &str = "proto/vault";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -34,9 +36,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let agent = protox::compile(files(AGENT)?, [AGENT])?;
     fs::write(out.join("agent_api.bin"), agent.encode_to_vec())?;
-    let out = out.join("agent");
-    fs::create_dir_all(&out)?;
-    generator().out_dir(out).compile_fds(agent)?;
+    let agent_out = out.join("agent");
+    fs::create_dir_all(&agent_out)?;
+    generator().out_dir(agent_out).compile_fds(agent)?;
+
+    let vault = protox::compile(files(VAULT)?, [VAULT])?;
+    fs::write(out.join("catalog_api.bin"), vault.encode_to_vec())?;
+    let vault_out = out.join("vault");
+    fs::create_dir_all(&vault_out)?;
+    generator().out_dir(vault_out).compile_fds(vault)?;
     Ok(())
 }
 

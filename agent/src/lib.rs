@@ -21,7 +21,6 @@ pub mod maintenance;
 mod open;
 mod remembered;
 mod run;
-mod schedule;
 mod session;
 pub mod ship;
 pub mod source;
@@ -32,6 +31,6 @@ mod target;
 pub mod turn;
 
 pub use error::AgentError;
+pub use revkeep_vault::schedule::Schedule;
 pub use run::{Route, RunOptions, run, snapshot};
-pub use schedule::Schedule;
 pub use target::Target;

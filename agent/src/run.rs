@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::AgentError;
+use crate::Schedule;
 use crate::backoff::Backoff;
 use crate::base::{Bridge, take, write};
 use crate::capture::batch::Limits;
@@ -19,7 +20,6 @@ use crate::head::HeadKeeper;
 use crate::lineage::judge;
 use crate::maintenance::{Keeper, Permit, Upkeep};
 use crate::open::{Opened, open, open_in_time};
-use crate::schedule::Schedule;
 use crate::session::{Session, Stragglers};
 use crate::source::{Connection, Prefer};
 use crate::spool::{Place, Spool};

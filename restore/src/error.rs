@@ -30,6 +30,8 @@ pub enum Kind {
     Refused,
     /// Two revisions differ, and that was asked to be told by the exit code. No failure.
     Different,
+    /// A cluster has a problem, as `status` says. No failure of the command.
+    Unhealthy,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Self::Different => 14,
             Self::Gap => 15,
             Self::Refused => 16,
+            Self::Unhealthy => 17,
         }
     }
 }

@@ -25,6 +25,6 @@ pub mod segment;
 pub mod snapshot;
 
 pub use error::FormatError;
-pub use generated::{agent_api, etcd_api, store_api};
+pub use generated::{agent_api, catalog_api, etcd_api, store_api};
 pub use revision::Revision;
 pub use row::{Row, RowBuf, RowKey, RowSource};

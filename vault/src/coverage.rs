@@ -1,6 +1,7 @@
 //! Which revisions can be brought back: computed, never claimed.
 
 use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::GapRecord;
 
 use crate::inventory::Inventory;
 
@@ -34,22 +35,17 @@ impl Coverage {
                 .iter()
                 .map(|segment| (segment.first, segment.last)),
         );
-        let reached = |base: (Revision, Revision)| {
-            let run = runs
-                .partition_point(|run| run.0 <= base.1.next())
-                .checked_sub(1);
-            let end = run
-                .and_then(|run| runs.get(run))
-                .map_or(base.1, |run| run.1.max(base.1));
-            (base.0, end)
-        };
-        let ranges = merge(
-            inventory
-                .bases
-                .iter()
-                .map(|base| reached(base.manifest.covers())),
-        );
-        let gaps = missing(&ranges, inventory);
+        let bases = inventory.bases.iter();
+        let ranges = reached(bases.map(|base| base.manifest.covers()), &runs);
+        Self::of_ranges(ranges, inventory.gaps.iter().map(|gap| &gap.record))
+    }
+
+    /// The coverage of ranges that [`reached`] gave, with what was recorded as lost, in the order of names.
+    pub(crate) fn of_ranges<'a>(
+        ranges: Vec<(Revision, Revision)>,
+        recorded: impl Iterator<Item = &'a GapRecord> + Clone,
+    ) -> Self {
+        let gaps = missing(&ranges, recorded);
         Self { ranges, gaps }
     }
 
@@ -97,9 +93,29 @@ pub(crate) fn merge(
     merged
 }
 
-fn missing(ranges: &[(Revision, Revision)], inventory: &Inventory) -> Vec<Missing> {
+/// What bases can bring back: of each the history that it holds itself, and what runs of segments carry on from there.
+pub(crate) fn reached(
+    bases: impl Iterator<Item = (Revision, Revision)>,
+    runs: &[(Revision, Revision)],
+) -> Vec<(Revision, Revision)> {
+    let reached = |base: (Revision, Revision)| {
+        let run = runs
+            .partition_point(|run| run.0 <= base.1.next())
+            .checked_sub(1);
+        let end = run
+            .and_then(|run| runs.get(run))
+            .map_or(base.1, |run| run.1.max(base.1));
+        (base.0, end)
+    };
+    merge(bases.map(reached))
+}
+
+fn missing<'a>(
+    ranges: &[(Revision, Revision)],
+    all: impl Iterator<Item = &'a GapRecord> + Clone,
+) -> Vec<Missing> {
     let recorded = |first: Revision, last: Revision| {
-        let mut gaps = inventory.gaps.iter().map(|gap| &gap.record);
+        let mut gaps = all.clone();
         gaps.find(|gap| gap.first <= last && gap.last >= first)
             .map(|gap| gap.reason.clone())
     };
@@ -113,8 +129,7 @@ fn missing(ranges: &[(Revision, Revision)], inventory: &Inventory) -> Vec<Missin
         })
         .collect();
     let newest = ranges.last().map_or(Revision::ZERO, |range| range.1);
-    let open = inventory.gaps.iter().map(|gap| &gap.record);
-    let mut open: Vec<_> = open.filter(|gap| gap.last > newest).collect();
+    let mut open: Vec<_> = all.filter(|gap| gap.last > newest).collect();
     open.sort_by_key(|gap| (gap.first, gap.last));
     for gap in open {
         let first = gap.first.max(newest.next());

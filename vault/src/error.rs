@@ -79,6 +79,22 @@ impl VaultError {
         self.object.as_deref()
     }
 
+    /// The same error, which says what it is about first.
+    #[must_use]
+    pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// Whether the bytes of an object are what is wrong, and not the store or this program.
+    pub(crate) fn is_damage(&self) -> bool {
+        let decoded = match &self.source {
+            Some(source) => source.is::<FormatError>(),
+            None => false,
+        };
+        self.kind == ErrorKind::Corrupt || self.kind == ErrorKind::Config && decoded
+    }
+
     /// What the caller can do about it.
     pub const fn kind(&self) -> ErrorKind {
         self.kind

@@ -140,16 +140,21 @@ impl Inventory {
                 if holds {
                     damaged.push(Damage {
                         name: segment.name.clone(),
-                        reason: format!(
-                            "{}: what it holds of revisions {} to {} is not used: {}",
-                            segment.name, gap.first, gap.last, gap.reason
-                        ),
+                        reason: distrusted(&segment.name, gap),
                     });
                 }
                 !holds
             });
         }
     }
+}
+
+/// What is said of a segment that holds what is recorded not to be what the source had.
+pub(crate) fn distrusted(segment: &str, gap: &GapRecord) -> String {
+    format!(
+        "{segment}: what it holds of revisions {} to {} is not used: {}",
+        gap.first, gap.last, gap.reason
+    )
 }
 
 impl Timeline {

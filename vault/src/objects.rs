@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
@@ -326,6 +327,24 @@ impl Objects {
             .map_err(VaultError::store(format_args!("list {folder}")))?;
         self.traffic.add(0);
         Ok(all)
+    }
+
+    /// Everything beneath a folder, as the store gives it, page by page; with `after`, what sorts after that name.
+    pub(crate) fn walk(
+        &self,
+        folder: &str,
+        after: Option<&str>,
+    ) -> BoxStream<'static, Result<ObjectMeta, VaultError>> {
+        self.traffic.add(0);
+        let path = self.path(folder);
+        let listed = match after {
+            Some(after) => self.store.list_with_offset(Some(&path), &self.path(after)),
+            None => self.store.list(Some(&path)),
+        };
+        let what = format!("list {folder}");
+        listed
+            .map_err(move |error| VaultError::store(&what)(error))
+            .boxed()
     }
 
     /// The names of the folders in a folder, sorted.

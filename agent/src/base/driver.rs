@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bridge, PATIENCE, Taken, take, write};
 use crate::AgentError;
+use crate::Schedule;
 use crate::backoff::Backoff;
 use crate::config::Dial;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
 use crate::lease::Leases;
 use crate::lineage::{Known, Lineage, connect_any, judge};
-use crate::schedule::Schedule;
 use crate::source::{Connection, Prefer};
 use crate::target::Target;
 use crate::turn::Turns;

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::{Login, Secret};
 use super::values::{Period, Size, list};
+use crate::Schedule;
 use crate::base::HashPolicy;
 use crate::command::{LogFormat, LogLevel};
 use crate::maintenance::Scope;
 use crate::source::Prefer;
 use crate::status::Listen;
 use crate::turn::UploadPolicy;
-use crate::{Schedule, schedule};
 
 /// What one source says, or all of them together: flags and variables, or a configuration file with the same words as
 /// keys. `None` is what it does not say.
@@ -122,7 +122,7 @@ pub struct Settings {
     )]
     pub snapshot_schedule: Option<Schedule>,
     /// The time zone of schedules, such as Europe/Berlin [default: UTC].
-    #[arg(long, env = "REVKEEP_TIME_ZONE", value_name = "ZONE", value_parser = schedule::zone,
+    #[arg(long, env = "REVKEEP_TIME_ZONE", value_name = "ZONE", value_parser = revkeep_vault::schedule::zone,
         help_heading = "Backup")]
     pub time_zone: Option<Tz>,
     /// Sealed changes that may wait in --state-dir while the object store is away. Past it later changes are watched and not

@@ -9,8 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::status::Listen;
 use revkeep_vault::size;
 
-use crate::Schedule;
-
 /// A duration: `10s`, `15m`, `7d`, `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(pub Duration);
@@ -70,7 +68,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Period, Size, Schedule, Listen);
+as_text!(Period, Size, Listen);
 
 /// A list, or a text with commas.
 pub(super) fn list<'de, D: Deserializer<'de>>(

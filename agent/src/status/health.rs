@@ -6,10 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::certificates::Usage;
 use super::{Phase, Report};
+use crate::Schedule;
 use crate::capture::batch::Limits;
 use crate::config::Dial;
 use crate::maintenance::{QuotaLevel, Upkeep, level};
-use crate::schedule::Schedule;
 
 /// What is added to twice the flush interval before a lag counts: an upload may be tried again.
 const LAG_GRACE: Duration = Duration::from_secs(30);

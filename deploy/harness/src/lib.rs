@@ -1,7 +1,7 @@
 //! Real servers on loopback for the tests of every crate. Development only.
 //!
 //! In: the servers that `deploy/dev/setup` put into `.dev/`, and this workspace's own binaries.
-//! Out: a running [`Etcd`] (one member or a cluster), a [`SeaweedFs`] with a bucket, etcd's own tools ([`EtcdTool`]),
+//! Out: a running [`Etcd`] (one member or a cluster), a [`SeaweedFs`] with a bucket, a [`Postgres`], etcd's own tools ([`EtcdTool`]),
 //! any other child as a [`Process`].
 //! Promise: every server has its own folder and its own ports on 127.0.0.1, is healthy when `start` returns, and is gone
 //! when its value is dropped; only a child's own process id is ever signalled.
@@ -19,6 +19,7 @@ mod gate;
 mod gcs;
 pub mod http;
 mod port;
+mod postgres;
 mod process;
 pub mod product;
 mod s3;
@@ -39,6 +40,7 @@ pub use faulty::{Fault, FaultyStore, Request};
 pub use gate::Gate;
 pub use gcs::FakeGcs;
 pub use port::free_port;
+pub use postgres::Postgres;
 pub use process::Process;
 pub use s3::SeaweedFs;
 pub use stormy::{StormyBucket, Weather};

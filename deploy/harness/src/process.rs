@@ -33,14 +33,21 @@ impl Process {
         K: AsRef<OsStr>,
         V: AsRef<OsStr>,
     {
+        let mut command = Command::new(program);
+        command.args(arguments).envs(environment);
+        Self::start(command, log)
+    }
+
+    /// Starts a command that was made by the caller. Its output is appended to `log`.
+    pub fn start(mut command: Command, log: &Path) -> Result<Self> {
         let output = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("cannot write the log {}", log.display()))?;
-        let child = Command::new(program)
-            .args(arguments)
-            .envs(environment)
+        let program = command.get_program().to_owned();
+        let program = Path::new(&program);
+        let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

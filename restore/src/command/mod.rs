@@ -1,5 +1,6 @@
 //! The operator's command line.
 
+mod catalog;
 mod diff;
 mod drill;
 mod export;
@@ -16,7 +17,9 @@ mod place;
 mod point;
 mod restore;
 mod selection;
+mod shown;
 mod signals;
+mod status;
 mod steps;
 mod value;
 mod verify;
@@ -54,6 +57,7 @@ pub enum Output {
     version,
     after_help = "Examples:
   revkeep demo
+  revkeep status --vault s3://backups/etcd
   revkeep info prod --vault s3://backups/etcd
   revkeep restore prod --vault s3://backups/etcd --to-revision 120934 --dry-run
   revkeep restore prod --vault s3://backups/etcd --latest --data-dir /var/lib/etcd-restored"
@@ -71,6 +75,15 @@ pub struct Cli {
         global = true
     )]
     output: Output,
+    /// The catalog: sqlite:///path or postgres://user@host/database; by default a file for the vault in ~/.local/state/revkeep
+    #[arg(
+        long,
+        env = "REVKEEP_CATALOG",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    catalog: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,6 +96,8 @@ enum Command {
     Export(export::Arguments),
     /// Make a base of an existing etcd snapshot
     Import(import::Arguments),
+    /// Say how all clusters are, the worst first, with reasons
+    Status(status::Arguments),
     /// Show what can be recovered: timelines, bases, coverage and gaps
     Info(info::Arguments),
     /// Read keys as they were at a revision or time, without restoring
@@ -99,6 +114,9 @@ enum Command {
     Verify(verify::Arguments),
     /// Restore a revision into a temporary folder, boot a server on it, and compare HashKV
     Drill(drill::Arguments),
+    /// Keep an index of the vault in SQL, and ask it
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     /// See all of it in two minutes: three members, an agent, an accident, and an exact restore
     Demo(crate::demo::Options),
 }
@@ -127,6 +145,14 @@ pub async fn run() -> ExitCode {
         (_, Command::Demo(options)) => {
             Box::pin(crate::demo::tell(options, signals::cancellation())).await
         }
+        (vault, Command::Status(arguments)) => {
+            let (vault, catalog) = (vault.as_deref(), cli.catalog.as_deref());
+            Box::pin(status::run(vault, catalog, arguments, cli.output)).await
+        }
+        (vault, Command::Catalog(command)) => {
+            let (vault, catalog) = (vault.as_deref(), cli.catalog.as_deref());
+            Box::pin(catalog::run(vault, catalog, command, cli.output)).await
+        }
         (None, _) => Err(RestoreError::new(
             Kind::Invalid,
             "no vault is named. Try: --vault file:///var/backups/etcd, or set REVKEEP_VAULT",
@@ -137,7 +163,7 @@ pub async fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The answer said it already.
-            if error.kind() != Kind::Different {
+            if !matches!(error.kind(), Kind::Different | Kind::Unhealthy) {
                 // Nobody is left to tell when this fails.
                 let _closed = complain(&error, cli.output);
             }
@@ -165,8 +191,8 @@ async fn with_vault(vault: &str, command: &Command, output: Output) -> Result<()
         Command::Unpin(arguments) => Box::pin(pin::unpin(vault, arguments, output)).await,
         Command::Verify(arguments) => Box::pin(verify::run(vault, arguments, output)).await,
         Command::Drill(arguments) => Box::pin(drill::run(vault, arguments, output)).await,
-        // It makes a vault of its own.
-        Command::Demo(_) => Ok(()),
+        // These need no vault, or make one of their own.
+        Command::Status(_) | Command::Catalog(_) | Command::Demo(_) => Ok(()),
     }
 }
 

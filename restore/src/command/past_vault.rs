@@ -37,10 +37,7 @@ pub(super) async fn open(
     vault: &str,
     arguments: &ClusterArguments,
 ) -> Result<Cluster, RestoreError> {
-    let mut vault = Vault::open(vault).await?;
-    if let Some(folder) = cache_folder() {
-        vault = vault.with_cache(IndexCache::new(folder, CACHE_BYTES));
-    }
+    let vault = self::vault(vault).await?;
     if let Some(name) = &arguments.cluster {
         return find_cluster(&vault, &checked(name)?).await;
     }
@@ -62,6 +59,18 @@ pub(super) async fn open(
             ))
         }
     }
+}
+
+/// Opens a vault, with the local cache of indexes.
+///
+/// # Errors
+/// When there is none, or it cannot be reached.
+pub(super) async fn vault(url: &str) -> Result<Vault, RestoreError> {
+    let vault = Vault::open(url).await?;
+    Ok(match cache_folder() {
+        Some(folder) => vault.with_cache(IndexCache::new(folder, CACHE_BYTES)),
+        None => vault,
+    })
 }
 
 /// `REVKEEP_CACHE_DIR`, or `revkeep` where the system keeps what can be had again; an empty variable means none.

@@ -14,5 +14,6 @@
 )]
 
 pub mod agent_api;
+pub mod catalog_api;
 pub mod etcd_api;
 pub mod store_api;

@@ -3,6 +3,7 @@
 mod output;
 mod probe;
 mod retention;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Command {
     /// Decide what is kept, and delete the rest
     #[command(subcommand)]
     Retention(retention::Command),
+    /// Look after the vault on schedules, and answer about its catalog: gRPC, metrics, probes
+    Serve(Box<serve::Arguments>),
 }
 
 /// Runs the command that the arguments ask for.
@@ -44,6 +47,7 @@ pub(crate) async fn run() -> ExitCode {
     let done = match arguments.command {
         Command::Probe(arguments) => probe::run(arguments).await,
         Command::Retention(command) => retention::run(command).await,
+        Command::Serve(arguments) => Box::pin(serve::run(*arguments)).await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

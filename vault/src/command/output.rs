@@ -17,6 +17,23 @@ pub(super) fn line(text: &str) {
     let _closed = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// Starts to log to standard error; `RUST_LOG` decides what, where it is set.
+pub(super) fn log(json: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| "warn,revkeep_vault=info".into());
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    // Nobody else has started one.
+    let _started = if json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.try_init()
+    };
+}
+
 /// What went wrong.
 pub(super) fn error(text: &str) {
     let _closed = writeln!(std::io::stderr().lock(), "error: {text}");

@@ -1,6 +1,6 @@
 //! `retention`: check, plan, apply, take-back.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
@@ -59,7 +59,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Check { file } => {
-            read(&file)?;
+            Policy::read(&file)?;
             line(&format!("{}: ok", file.display()));
             Ok(true)
         }
@@ -80,23 +80,13 @@ pub(super) async fn run(command: Command) -> anyhow::Result<bool> {
     }
 }
 
-fn read(file: &Path) -> Result<Policy, VaultError> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        VaultError::new(
-            ErrorKind::Config,
-            format!("the policy {} cannot be read: {error}", file.display()),
-        )
-    })?;
-    Policy::parse(&file.display().to_string(), &text)
-}
-
 /// Does it for each cluster; what goes wrong with one does not keep the others from it.
 async fn each(
     arguments: Arguments,
     one: impl AsyncFn(&Vault, &ClusterName, &Policy, Output) -> Result<(), VaultError>,
 ) -> anyhow::Result<bool> {
     let policy = match &arguments.policy {
-        Some(file) => read(file)?,
+        Some(file) => Policy::read(file)?,
         None => Policy::default(),
     };
     let vault = Vault::open(&arguments.vault.vault).await?;

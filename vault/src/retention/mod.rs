@@ -45,7 +45,7 @@ pub use history::{History, Pinned, StoredBase, StoredSegment, TimelineHistory};
 pub use period::Period;
 pub use plan::{Decision, Plan, Reason, TimelinePlan, plan};
 pub use policy::Policy;
-pub(crate) use rounds::{Part, Rounds};
+pub(crate) use rounds::{Part, Rounds, parse as parse_round};
 pub use rules::{Rules, SLOT, YOUNG};
 pub use survey::Survey;
 pub use sweep::{PATIENCE, Progress};

@@ -237,6 +237,28 @@ impl Policy {
         })
     }
 
+    /// Reads a policy file.
+    ///
+    /// # Errors
+    /// `Config` for one that cannot be read, and as [`Policy::parse`].
+    pub fn read(file: &std::path::Path) -> Result<Self, VaultError> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            VaultError::new(
+                ErrorKind::Config,
+                format!("the policy {} cannot be read: {error}", file.display()),
+            )
+        })?;
+        Self::parse(&file.display().to_string(), &text)
+    }
+
+    /// The labels of a cluster, sorted.
+    pub fn labels<'a>(&'a self, cluster: &'a ClusterName) -> impl Iterator<Item = &'a str> {
+        let fits = |pattern: &String| matches(pattern, cluster.as_str());
+        let labelled = self.labels.iter();
+        let labelled = labelled.filter(move |(_, patterns)| patterns.iter().any(fits));
+        labelled.map(|(label, _)| label.as_str())
+    }
+
     /// The rules for a cluster.
     pub fn rules(&self, cluster: &ClusterName) -> Rules {
         let fits = |pattern: &String| matches(pattern, cluster.as_str());

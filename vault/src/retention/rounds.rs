@@ -69,7 +69,7 @@ impl Listed {
 pub(crate) struct Rounds<'a>(pub(crate) &'a Cluster);
 
 impl Rounds<'_> {
-    fn folder(&self) -> String {
+    pub(crate) fn folder(&self) -> String {
         format!("clusters/{}/deletions", self.0.name)
     }
 
@@ -203,7 +203,8 @@ impl Rounds<'_> {
     }
 }
 
-fn parse(folder: &Path, path: &Path) -> Option<(u32, Part)> {
+/// Reads what a listing of the folder of rounds gave. `None` for what is not ours.
+pub(crate) fn parse(folder: &Path, path: &Path) -> Option<(u32, Part)> {
     let mut parts = path.prefix_match(folder)?;
     let (number, name) = (parts.next()?, parts.next()?);
     let part = Part::ALL

@@ -119,11 +119,24 @@ impl FromStr for Schedule {
     }
 }
 
+impl serde::Serialize for Schedule {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Schedule {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Reads the name of a time zone.
 ///
 /// # Errors
 /// Says what a name looks like.
-pub(crate) fn zone(name: &str) -> Result<Tz, String> {
+pub fn zone(name: &str) -> Result<Tz, String> {
     let read = name.trim().parse();
     read.map_err(|_| format!("{name:?} is no time zone: use a name such as Europe/Berlin or UTC"))
 }

@@ -1,0 +1,101 @@
+//! What is known of a cluster without a catalog, from the vault alone.
+
+use revkeep_schemas::Revision;
+
+use super::super::query::ClusterFacts;
+use super::holes::{Deleted, holes};
+use super::known::place;
+use crate::cluster::Cluster;
+use crate::coverage::{Coverage, merge};
+use crate::error::VaultError;
+use crate::layout::NameKind;
+use crate::retention::{Part, Rounds};
+use crate::timeline::Timeline;
+
+impl ClusterFacts {
+    /// Reads the head, and of the newest timeline names, manifests and gaps. What fails is told in `error`.
+    pub async fn of(cluster: &Cluster) -> Self {
+        let mut facts = Self {
+            cluster: cluster.name.to_string(),
+            ..Self::default()
+        };
+        if let Err(error) = facts.read(cluster).await {
+            facts.error = Some(error.to_string());
+        }
+        facts
+    }
+
+    async fn read(&mut self, cluster: &Cluster) -> Result<(), VaultError> {
+        match cluster.head().await {
+            Ok(head) => {
+                self.heartbeat_ms = head.as_ref().map(|head| head.heartbeat_unix_ms);
+                self.source_revision = head.map(|head| head.source_revision);
+            }
+            Err(error) if error.is_damage() => self.damaged += 1,
+            Err(error) => return Err(error),
+        }
+        let Some(timeline) = cluster.newest_timeline().await? else {
+            return Ok(());
+        };
+        self.timeline = Some(timeline.id().to_string());
+        let inventory = timeline.inventory().await?;
+        let coverage = Coverage::compute(&inventory);
+        self.minimum = coverage.oldest();
+        self.maximum = coverage.newest();
+        self.base_revision = inventory.bases.last().map(|base| base.revision);
+        self.damaged += inventory.damaged.len() as u64;
+        if let Some(maximum) = self.maximum {
+            let mut segments = inventory.segments.iter().rev();
+            let entry = segments.find(|entry| entry.first <= maximum && maximum <= entry.last);
+            let base = inventory.bases.last();
+            self.maximum_seen_ms = base.map(|base| base.manifest.facts.finished_unix_ms);
+            if let Some(entry) = entry {
+                let index = timeline.segment_index(entry).await.ok();
+                self.maximum_seen_ms = index.and_then(|index| index.time_of(maximum));
+            }
+        }
+        let deleted = deleted(&timeline).await?;
+        let gaps: Vec<_> = inventory.gaps.into_iter().map(|gap| gap.record).collect();
+        for hole in holes(&coverage, &gaps, &deleted) {
+            if self.minimum.is_none_or(|minimum| hole.first < minimum) {
+                continue;
+            }
+            let revisions = hole.last.0.abs_diff(hole.first.0) + 1;
+            match hole.kind {
+                "thinned" => self.thinned += revisions,
+                "lost" => self.lost += revisions,
+                _ => self.missing += revisions,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What retention has deleted of a timeline.
+async fn deleted(timeline: &Timeline) -> Result<Deleted, VaultError> {
+    let rounds = Rounds(&timeline.cluster);
+    let mut deleted = Deleted::default();
+    for round in rounds.list().await? {
+        if round.stored(Part::Sweep).is_none() {
+            continue;
+        }
+        let row = match rounds.objects(round.number, Part::Sweep).await {
+            Ok(list) => list.unwrap_or_default(),
+            // Then what it deleted is called missing.
+            Err(error) if error.is_damage() => continue,
+            Err(error) => return Err(error),
+        };
+        let names = row.bases.iter().chain(&row.segments);
+        for (id, kind) in names.filter_map(|name| place(&timeline.cluster.name, name)) {
+            match kind {
+                _ if id != timeline.id => {}
+                NameKind::Segment { first, last, .. } => deleted.segments.push((first, last)),
+                NameKind::Base { revision, .. } => deleted.bases.push(revision),
+                NameKind::Timeline | NameKind::Gap { .. } => {}
+            }
+        }
+    }
+    deleted.segments = merge(std::mem::take(&mut deleted.segments).into_iter());
+    deleted.bases.sort_unstable_by_key(|base: &Revision| *base);
+    Ok(deleted)
+}

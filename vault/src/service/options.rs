@@ -1,0 +1,47 @@
+//! What the service is told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::job::Job;
+use crate::schedule::Schedule;
+
+/// When a job is due.
+#[derive(Clone, Debug)]
+pub struct JobSchedule {
+    /// The job.
+    pub job: Job,
+    /// Its schedule, in its time zone.
+    pub schedule: Schedule,
+}
+
+/// Files for TLS, in PEM; they are read again on SIGHUP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate that is shown.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authority whose certificates callers must show.
+    pub cacert: Option<PathBuf>,
+}
+
+/// How the service runs.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Where it is asked.
+    pub listen: SocketAddr,
+    /// By TLS, with these files.
+    pub tls: Option<TlsFiles>,
+    /// A file with the token that callers must show: `authorization: Bearer …`.
+    pub token_file: Option<PathBuf>,
+    /// What is done when.
+    pub schedules: Vec<JobSchedule>,
+    /// Up to so much later than the schedule says, another time for each service.
+    pub jitter: Duration,
+    /// All names of a cluster are listed when they were listed longer ago than this.
+    pub relist: Duration,
+    /// The policy; without one nothing is deleted.
+    pub policy: Option<PathBuf>,
+}

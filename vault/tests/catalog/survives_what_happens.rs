@@ -1,0 +1,268 @@
+//! Lost, filled by several at once, with a damaged object or a store that fails: the catalog is right afterwards.
+
+use std::time::Duration;
+
+use object_store::ObjectStoreExt as _;
+use revkeep_schemas::Revision;
+use revkeep_vault::catalog::query::Scope;
+use revkeep_vault::catalog::{Catalog, SyncOptions};
+
+use crate::databases::{Database, dump};
+use crate::history::World;
+
+fn options() -> SyncOptions {
+    SyncOptions::default()
+}
+
+async fn grown(seed: u64) -> World {
+    let mut world = World::new(seed).await;
+    for _ in 0..120 {
+        world.step(6).await;
+    }
+    world
+}
+
+/// What a catalog of its own, filled at once, says.
+async fn truth(database: &Database, world: &World, name: &str) -> String {
+    let catalog = database.catalog(name).await;
+    catalog
+        .sync(&world.vault, &options(), world.now())
+        .await
+        .unwrap();
+    dump(&catalog).await
+}
+
+#[tokio::test]
+async fn several_that_fill_it_at_once() {
+    for database in Database::all().await {
+        let mut world = grown(21).await;
+        let url = database.url("several").await;
+        for round in 0..3 {
+            for _ in 0..15 {
+                world.step(6).await;
+            }
+            let mut running = tokio::task::JoinSet::new();
+            for anew in [false, false, false, true] {
+                let (url, vault, now) = (url.clone(), world.vault.clone(), world.now());
+                // Each with connections of its own, as other processes have.
+                running.spawn(async move {
+                    let catalog = Catalog::open(&url).await.unwrap();
+                    if anew {
+                        catalog.rebuild(&vault, &options(), now).await.unwrap()
+                    } else {
+                        catalog.sync(&vault, &options(), now).await.unwrap()
+                    }
+                });
+            }
+            while let Some(report) = running.join_next().await {
+                let report = report.unwrap();
+                assert!(report.failed.is_empty(), "{report:?}");
+            }
+            let catalog = Catalog::open(&url).await.unwrap();
+            assert_eq!(
+                dump(&catalog).await,
+                truth(&database, &world, &format!("truth{round}")).await
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn removed_while_it_is_in_use() {
+    for database in Database::all().await {
+        let mut world = grown(22).await;
+        let catalog = database.catalog("removed").await;
+        catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        match &database {
+            Database::Sqlite(_) => std::fs::remove_file(catalog.url().file().unwrap()).unwrap(),
+            Database::Postgres(server) => {
+                let drop = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+                server.sql("removed", drop).await.unwrap();
+            }
+        }
+        for _ in 0..10 {
+            world.step(6).await;
+        }
+        catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        assert_eq!(
+            dump(&catalog).await,
+            truth(&database, &world, "truth").await
+        );
+        // It is there for others, too.
+        let other = Catalog::read_only(catalog.url()).await.unwrap();
+        assert_eq!(dump(&other).await, dump(&catalog).await);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_object_is_named_and_stops_no_other() {
+    for database in Database::all().await {
+        let mut world = World::new(23).await;
+        for name in ["a", "b"] {
+            let timeline = world.timeline(name).await;
+            world.base(&timeline, 0, 5).await;
+            world.segment(&timeline, 0, 6, 9).await;
+            world.base(&timeline, 0, 9).await;
+        }
+        let mut hit = Vec::new();
+        for path in world.objects("a").await {
+            if path.as_ref().contains("/chunks/") || path.as_ref().contains("/writing/") {
+                continue;
+            }
+            world.store.put(&path, "garbage".into()).await.unwrap();
+            hit.push(path.as_ref().strip_prefix("p/").unwrap().to_owned());
+        }
+        let catalog = database.catalog("damage").await;
+        let report = catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        assert!(report.failed.is_empty(), "{report:?}");
+        let damaged = catalog.damaged(None).await.unwrap();
+        let named: Vec<_> = damaged.iter().map(|one| one.name.clone()).collect();
+        hit.sort();
+        assert_eq!(named, hit);
+        assert!(
+            damaged
+                .iter()
+                .all(|one| one.cluster == "a" && !one.reason.is_empty())
+        );
+        let fine = Scope::newest("b".parse().unwrap());
+        let fine = catalog.coverage(&fine).await.unwrap();
+        assert_eq!(fine.maximum, Some(Revision(9)));
+        // Mended, it is not named any more.
+        let timeline = world.timeline("b").await;
+        drop(timeline);
+        for path in world.objects("a").await {
+            if path.as_ref().contains("/bases/") {
+                world.store.delete(&path).await.unwrap();
+            }
+        }
+        catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        let damaged = catalog.damaged(None).await.unwrap();
+        assert!(damaged.iter().all(|one| one.kind != "base"), "{damaged:?}");
+    }
+}
+
+/// In steady state a cluster costs one get, and one listing for what is new.
+#[tokio::test]
+async fn heads_save_listings() {
+    let by_heads = SyncOptions {
+        relist: Duration::from_secs(86_400),
+        ..options()
+    };
+    let mut world = World::new(24).await;
+    let names: Vec<String> = (0..20).map(|at| format!("c{at}")).collect();
+    for name in &names {
+        let timeline = world.timeline(name).await;
+        world.base(&timeline, 0, 5).await;
+        world.segment(&timeline, 0, 6, 9).await;
+        world.put_head(name).await;
+    }
+    let database = Database::Sqlite(tempfile::tempdir().unwrap());
+    let catalog = database.catalog("heads").await;
+    catalog
+        .sync(&world.vault, &by_heads, world.now())
+        .await
+        .unwrap();
+    world.asked.take();
+    for name in &names {
+        world.put_head(name).await;
+    }
+    let report = catalog
+        .sync(&world.vault, &by_heads, world.now())
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.listed, report.changed, report.objects_read),
+        (0, 0, 0)
+    );
+    // The one listing is that of the clusters.
+    assert_eq!(world.asked.take(), (1, 20));
+
+    let timeline = world.timeline("c3").await;
+    world.segment(&timeline, 0, 10, 12).await;
+    world.put_head("c3").await;
+    world.asked.take();
+    let report = catalog
+        .sync(&world.vault, &by_heads, world.now())
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.listed, report.changed, report.objects_read),
+        (0, 1, 1)
+    );
+    assert_eq!(world.asked.take(), (2, 21));
+    let scope = Scope::newest("c3".parse().unwrap());
+    assert_eq!(
+        catalog.coverage(&scope).await.unwrap().maximum,
+        Some(Revision(12))
+    );
+
+    // What no head tells of is found when all is listed, after a day at the latest.
+    timeline
+        .put_gap(Revision(20), Revision(21), "lost")
+        .await
+        .unwrap();
+    catalog
+        .sync(&world.vault, &by_heads, world.now())
+        .await
+        .unwrap();
+    assert!(catalog.gaps(&scope).await.unwrap().is_empty());
+    let later = world.now() + chrono::TimeDelta::days(1);
+    let report = catalog.sync(&world.vault, &by_heads, later).await.unwrap();
+    assert_eq!((report.listed, report.objects_read), (20, 1));
+    assert_eq!(catalog.gaps(&scope).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_be_looked_at_stays_as_it_was_known() {
+    use revkeep_harness::{Fault, FaultyStore, Request};
+    for database in Database::all().await {
+        let mut world = World::new(25).await;
+        for name in ["a", "b"] {
+            let timeline = world.timeline(name).await;
+            world.base(&timeline, 0, 5).await;
+        }
+        let catalog = database.catalog("faults").await;
+        catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        let before = dump(&catalog).await;
+        let inner: std::sync::Arc<dyn object_store::ObjectStore> = world.store.clone();
+        let failing = FaultyStore::new(inner, |request, path| {
+            let hit = request == Request::List && path.as_ref().contains("clusters/a");
+            hit.then_some(Fault::Refused)
+        });
+        let prefix = object_store::path::Path::from("p");
+        let vault = revkeep_vault::Vault::with_store(std::sync::Arc::new(failing), prefix)
+            .await
+            .unwrap();
+        let report = catalog.sync(&vault, &options(), world.now()).await.unwrap();
+        assert_eq!(report.failed.len(), 1, "{report:?}");
+        assert_eq!(report.failed[0].cluster, "a");
+        assert_eq!(report.clusters, 1);
+        assert_eq!(dump(&catalog).await, before);
+        let expectations = revkeep_vault::catalog::query::Expectations::default();
+        let scope = Scope::newest("a".parse().unwrap());
+        let now = world.now().timestamp_millis();
+        let status = catalog.status_of(&scope, &expectations, now).await.unwrap();
+        assert_eq!(status.condition.word(), "damaged");
+        catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        let status = catalog.status_of(&scope, &expectations, now).await.unwrap();
+        assert_eq!(status.condition.word(), "silent");
+    }
+}
