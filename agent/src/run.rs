@@ -251,6 +251,7 @@ async fn settle(opened: &Opened, compact: Revision) -> Result<(), AgentError> {
         timeline,
         head: &head,
         gaps: &gaps,
+        spool: None,
         patience: SNAPSHOT_PATIENCE,
     };
     let looking = async {

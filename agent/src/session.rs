@@ -172,6 +172,7 @@ impl Session<'_> {
             connection: route.connection.clone(),
             target: target.clone(),
             spool: directory.clone(),
+            segments: Arc::clone(&spool),
             schedule: options.schedule.clone(),
             head: Arc::clone(&head),
             gaps: gaps.clone(),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::AgentError;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
+use crate::spool::Spool;
 
 /// How long a base waits beside capture while nothing of what is missing comes: longer than a slow store takes for a
 /// segment.
@@ -29,6 +30,8 @@ pub struct Bridge<'a> {
     pub head: &'a HeadKeeper,
     /// Told of what has not come.
     pub gaps: &'a Gaps,
+    /// What waits for the store: it is not lost, however long the store is away. `None` where nothing does.
+    pub spool: Option<&'a Spool>,
     /// How long it waits while nothing comes.
     pub patience: Duration,
 }
@@ -42,9 +45,15 @@ impl Bridge<'_> {
         if self.head.durable().is_none() && compact > Revision::INITIAL.next() {
             self.look_for_another().await?;
         }
-        self.wait(compact).await;
-        for (first, last) in self.head.lacks(compact) {
-            self.gaps.lost(first, last).await;
+        loop {
+            self.wait(compact).await;
+            let lost = self.unheld(compact);
+            if lost.is_empty() {
+                break;
+            }
+            for (first, last) in lost {
+                self.gaps.lost(first, last).await;
+            }
         }
         self.gaps.recorded().await;
         Ok(())
@@ -67,7 +76,16 @@ impl Bridge<'_> {
         }
     }
 
-    /// Waits for what is missing as long as anything comes.
+    /// What is missing and does not wait for the store here.
+    fn unheld(self, compact: Revision) -> Vec<(Revision, Revision)> {
+        let lacking = self.head.lacks(compact);
+        match self.spool {
+            Some(spool) => spool.without(lacking),
+            None => lacking,
+        }
+    }
+
+    /// Waits for what is missing as long as anything comes, and without limit for what waits for the store.
     async fn wait(self, compact: Revision) {
         let mut reached = self.head.durable();
         let mut since = Instant::now();
@@ -82,7 +100,7 @@ impl Bridge<'_> {
                 told = true;
             }
             let now = self.head.durable();
-            if now > reached {
+            if now > reached || self.unheld(compact).is_empty() {
                 reached = now;
                 since = Instant::now();
             }

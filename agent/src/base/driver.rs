@@ -22,6 +22,7 @@ use crate::head::HeadKeeper;
 use crate::lease::Leases;
 use crate::lineage::{Known, Lineage, connect_any, judge};
 use crate::source::{Connection, Prefer};
+use crate::spool::Spool;
 use crate::target::Target;
 use crate::turn::Turns;
 
@@ -64,6 +65,8 @@ pub struct Driver {
     pub target: Target,
     /// Where snapshots are spooled.
     pub spool: PathBuf,
+    /// Segments that wait for the store.
+    pub segments: Arc<Spool>,
     /// When bases are due.
     pub schedule: Dial<Option<Schedule>>,
     /// Told of every base.
@@ -186,6 +189,7 @@ impl Driver {
             timeline: &self.target.timeline,
             head: &self.head,
             gaps: &self.gaps,
+            spool: Some(&self.segments),
             patience: PATIENCE,
         };
         if let Err(error) = bridge.settle(taken.position.compact_revision).await {

@@ -179,9 +179,18 @@ impl Capture {
                         .monitor()
                         .enter(Phase::Disconnected, Some(&error));
                     tracing::warn!(%error, ?wait, "the watch is lost, connecting again");
+                    // Who knows when the source is back: what was captured is sealed now. What another content contradicts
+                    // is left to what is found out about it.
+                    let doubted = matches!(error, AgentError::Diverged(_) | AgentError::Unlike(_));
+                    let waiting = async {
+                        if !doubted {
+                            self.hand_over().await;
+                        }
+                        tokio::time::sleep(wait).await;
+                    };
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(wait) => {}
+                        () = waiting => {}
                     }
                 }
             }

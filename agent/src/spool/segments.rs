@@ -172,6 +172,12 @@ impl Spool {
         self.state().waiting.reach(durable)
     }
 
+    /// The parts of closed ranges, in order, that do not wait here.
+    #[must_use]
+    pub fn without(&self, ranges: Vec<(Revision, Revision)>) -> Vec<(Revision, Revision)> {
+        self.state().waiting.without(ranges)
+    }
+
     /// A waiting segment with this last revision; `None` where none can be read.
     pub async fn ending_at(&self, last: Revision) -> Option<SealedSegment> {
         let source = self.state().waiting.ending_at(last)?;

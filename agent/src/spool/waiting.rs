@@ -126,6 +126,29 @@ impl Waiting {
         })
     }
 
+    /// The parts of closed ranges, in order, that do not wait here.
+    #[must_use]
+    pub fn without(&self, ranges: Vec<(Revision, Revision)>) -> Vec<(Revision, Revision)> {
+        let mut waiting: Vec<_> = self.entries.iter().map(|e| (e.first, e.last)).collect();
+        waiting.sort_unstable();
+        let mut left = Vec::new();
+        for (mut first, last) in ranges {
+            for (from, to) in &waiting {
+                if *to < first || *from > last {
+                    continue;
+                }
+                if first < *from {
+                    left.push((first, from.previous()));
+                }
+                first = to.next();
+            }
+            if first <= last {
+                left.push((first, last));
+            }
+        }
+        left
+    }
+
     /// A segment with this last revision.
     #[must_use]
     pub fn ending_at(&self, last: Revision) -> Option<Source> {

@@ -64,6 +64,8 @@ pub struct Turn {
     announced: Option<Instant>,
     head: Option<Head>,
     durable: Revision,
+    /// The highest compact revision of the source that heads of this timeline say.
+    compact: Revision,
 }
 
 impl Turn {
@@ -80,6 +82,7 @@ impl Turn {
             announced: None,
             head: None,
             durable: Revision::ZERO,
+            compact: Revision::ZERO,
         }
     }
 
@@ -101,6 +104,13 @@ impl Turn {
         self.durable
     }
 
+    /// Where the source is compacted, by heads of this timeline. Below it the uploader may have recorded as lost what this
+    /// agent holds, and have passed over it onto a base.
+    #[must_use]
+    pub const fn compact(&self) -> Revision {
+        self.compact
+    }
+
     /// The uploader that the head names, where that is another agent.
     #[must_use]
     pub fn uploader(&self) -> Option<u64> {
@@ -119,6 +129,7 @@ impl Turn {
         };
         if head.timeline == self.timeline {
             self.durable = self.durable.max(head.durable_revision);
+            self.compact = self.compact.max(head.compact_revision);
         }
         let theirs = head.uploader != 0 && head.uploader != self.id;
         if self.uploads {

@@ -149,6 +149,7 @@ impl TurnTask {
             known: self.begun,
             uploads: self.turn.uploads() || self.uncertain,
             durable: self.turn.durable(),
+            compact: self.turn.compact(),
             base,
         });
     }

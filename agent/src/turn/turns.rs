@@ -18,6 +18,8 @@ pub(super) struct View {
     pub(super) uploads: bool,
     /// How far the vault reaches by another agent's word.
     pub(super) durable: Revision,
+    /// Where the source is compacted, by the same word.
+    pub(super) compact: Revision,
     /// The newest base in the vault, by another agent's word.
     pub(super) base: Revision,
 }
@@ -120,7 +122,12 @@ impl Turns {
             let now = *view.borrow_and_update();
             if now.durable >= last && !now.uploads {
                 self.let_go();
-                return Leave::Covered;
+                // What the source has compacted the other agent may have recorded as lost, and this is the only copy.
+                return if first >= now.compact {
+                    Leave::Covered
+                } else {
+                    Leave::Upload
+                };
             }
             let asked = *wanted.borrow_and_update() >= first;
             if self.policy == UploadPolicy::Always
@@ -157,5 +164,29 @@ impl Turns {
     /// Waits until it turns out that the vault does not have what a head said.
     pub async fn lacking(&self) {
         self.lacking.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_source_has_compacted_is_not_given_up_at_another_agents_word() {
+        let head = HeadKeeper::new(Revision::ZERO, Revision::ZERO, Some(Revision(10)));
+        let turns = Turns::new(UploadPolicy::One);
+        let leave = |durable, compact| {
+            turns.tell(View {
+                known: true,
+                durable: Revision(durable),
+                compact: Revision(compact),
+                ..View::default()
+            });
+            turns.wait(&head, Revision(11), Revision(20))
+        };
+        assert_eq!(leave(30, 5).await, Leave::Covered);
+        assert_eq!(leave(30, 11).await, Leave::Covered);
+        assert_eq!(leave(30, 15).await, Leave::Upload);
+        assert_eq!(leave(30, 30).await, Leave::Upload);
     }
 }

@@ -14,6 +14,7 @@ use revkeep_agent::head::HeadKeeper;
 use revkeep_agent::lease::Leases;
 use revkeep_agent::lineage::{Known, Lineage};
 use revkeep_agent::source::{Access, Connection, Member, Prefer};
+use revkeep_agent::spool::{Place, Spool};
 use revkeep_agent::turn::{Turns, UploadPolicy};
 use revkeep_harness::{Etcd, Fault, FaultyStore, Request, base_etcd};
 use revkeep_schemas::Revision;
@@ -67,10 +68,13 @@ async fn a_base_of_the_schedule_is_given_up() -> Result<()> {
         ..Known::default()
     };
     let every_second = "* * * * * *".parse();
+    let place = Place::of(&target);
+    let segments = Spool::open(&world.folder.path().join("segments"), place, 1 << 20).await?;
     let driver = Driver {
         connection,
         target,
         spool: world.folder.path().to_path_buf(),
+        segments: Arc::new(segments),
         schedule: Some(every_second.map_err(anyhow::Error::msg)?).into(),
         head,
         gaps,

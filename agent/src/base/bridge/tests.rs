@@ -38,6 +38,7 @@ impl World {
             timeline: &self.target.timeline,
             head: &self.head,
             gaps: &self.gaps,
+            spool: None,
             patience: MINUTE,
         }
     }
@@ -88,6 +89,45 @@ async fn what_is_on_its_way_is_waited_for_as_long_as_anything_comes() {
     };
     let (settled, ()) = tokio::join!(world.bridge().settle(Revision(31)), coming);
     settled.unwrap();
+    assert_eq!(world.recorded().await, []);
+}
+
+/// The store is away for an hour: what waits for it is not lost.
+#[tokio::test]
+async fn what_waits_for_the_store_is_not_lost() {
+    let world = World::at(Some(20)).await;
+    let state = tempfile::tempdir().unwrap();
+    let place = crate::spool::Place::of(&world.target);
+    let spool = Spool::open(state.path(), place, 1 << 20).await.unwrap();
+    let mut writer = world.target.timeline.segment_writer(0, 1);
+    let value = revkeep_schemas::kv::KeyValue::default().encode();
+    for main in 21..=30 {
+        let key = revkeep_schemas::RowKey {
+            main: Revision(main),
+            sub: 0,
+            tombstone: false,
+        };
+        let row = revkeep_schemas::Row { key, value: &value };
+        writer.push_revision(&[row], 1).unwrap();
+    }
+    spool.admit(writer.finish().unwrap()).await;
+    tokio::time::pause();
+    let bridge = Bridge {
+        spool: Some(&spool),
+        ..world.bridge()
+    };
+    let coming = async {
+        tokio::time::sleep(60 * MINUTE).await;
+        assert_eq!(world.recorded().await, []);
+        let next = spool.next().await.unwrap();
+        world.head.segment(Revision(21), Revision(30));
+        spool.acknowledged(&next).await;
+    };
+    let began = Instant::now();
+    let (settled, ()) = tokio::join!(bridge.settle(Revision(31)), coming);
+    settled.unwrap();
+    assert!(began.elapsed() >= 60 * MINUTE);
+    world.head.base(Revision(40), Revision(31));
     assert_eq!(world.recorded().await, []);
 }
 
