@@ -99,6 +99,11 @@ pub(crate) async fn judge(
         parting.after.next(),
         parting.to
     );
+    if known.tip.is_empty() {
+        // Of what was captured only digests are left, as after a start without the store: whether it was wrong or the source is
+        // another one can be told from the vault alone.
+        return Err(AgentError::Lineage(reason));
+    }
     match settle(connection, member, known).await?.0 {
         Verdict::Other(why) => return Err(AgentError::Lineage(format!("{reason}; {why}"))),
         Verdict::Continues | Verdict::Unknown => {}

@@ -116,3 +116,61 @@ async fn what_waits_goes_to_the_timeline_that_it_was_captured_for() -> Result<()
 async fn what_waits_goes_to_its_timeline_after_a_kill_too() -> Result<()> {
     spooled(true).await
 }
+
+/// The agent starts without the store, and the source was set back and written past what the agent remembers: nothing of the
+/// new history may get into the old timeline, and what was captured of the old one is not called wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_was_replaced_while_the_store_is_away_is_another_one() -> Result<()> {
+    let (Some(version), Some(s3)) = (base_etcd(), SeaweedFs::start().await?) else {
+        return Ok(());
+    };
+    let gate = Gate::before(s3.port()).await?;
+    let mut world = World::new()?;
+    world.vault = VaultPlace::bucket(&s3, "replaced");
+    let gated = VaultPlace {
+        url: s3.url_by(gate.port(), "replaced"),
+        ..world.vault.clone()
+    };
+    let ports = Ports::free()?;
+    let data = world.path("data");
+    let mut etcd = world.member(&version, ports, &data, &[]).await?;
+    let mut client = etcd.client().await?;
+    let start = || Agent::start(&world.path("agent"), &[ports.client()], &gated, &QUICK);
+    let mut agent = start()?;
+    put(&mut client, "shared", 10).await?;
+    let file = world.save(&etcd, "saved.db").await?;
+    put(&mut client, "first", 10).await?;
+    let first = Truth::now(&mut client).await?;
+    world.durable(1, first.revision).await?;
+    let remembered = world.path("agent").join("state").join("remembered.json");
+    let known = format!("\"durable\": {}", first.revision);
+    let deadline = std::time::Instant::now() + crate::world::WITHIN;
+    while !std::fs::read_to_string(&remembered).is_ok_and(|text| text.contains(&known)) {
+        ensure!(
+            std::time::Instant::now() < deadline,
+            "nothing is remembered"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    agent.kill()?;
+    etcd.stop().await?;
+    let again = world.etcd_restores(&version, ports, &file, &[]).await?;
+    let etcd = world.member(&version, ports, &again, &[]).await?;
+    let mut client = etcd.client().await?;
+    put(&mut client, "second", 60).await?;
+    gate.close();
+    let mut agent = start()?;
+    agent
+        .wait_for_log("the source is not what was captured")
+        .await?;
+    gate.open();
+    let second = Truth::now(&mut client).await?;
+    let lines = world.durable(2, second.revision).await?;
+    agent.stop().await?;
+    ensure!(
+        lines[0].maximum_recoverable == Some(first.revision),
+        "{lines:?}"
+    );
+    world.comes_back(&version, Some("0001"), &first).await?;
+    world.comes_back(&version, None, &second).await
+}

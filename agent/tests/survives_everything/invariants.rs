@@ -142,10 +142,10 @@ impl Held {
         Ok(())
     }
 
-    /// Everything in it is of one of the histories that the source had: of the one that it has now, if it is the newest.
-    pub(crate) async fn is_of_one_history(&self, model: &Model, newest: bool) -> Result<()> {
+    /// Everything in it is of one of the histories that the source had: of the one that it has now, if it is the one that is captured.
+    pub(crate) async fn is_of_one_history(&self, model: &Model, captured: bool) -> Result<()> {
         let now = self.is_exact(&model.now()).await;
-        if now.is_ok() || newest {
+        if now.is_ok() || captured {
             return now.with_context(|| format!("timeline {}", self.id()));
         }
         for history in model.past() {
@@ -173,7 +173,7 @@ impl Held {
 /// A restore of the revision, by the operator's own command, gives the model's rows and hash.
 pub(crate) async fn comes_back(
     vault: &VaultPlace,
-    revision: Revision,
+    (timeline, revision): (&str, Revision),
     folder: &FilePath,
     model: &History,
 ) -> Result<()> {
@@ -181,6 +181,7 @@ pub(crate) async fn comes_back(
     let name = file.to_str().context("a path that is not UTF-8")?;
     let to = revision.to_string();
     let arguments = ["restore", CLUSTER, "-w", "json", "--to-revision", &to];
+    let arguments = [&arguments[..], &["--timeline", timeline]].concat();
     let arguments = [&arguments[..], &["--snapshot-file", name]].concat();
     let report = run("revkeep", vault, &arguments).await?.json()?;
     let number = |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_i64);
@@ -205,7 +206,7 @@ pub(crate) async fn comes_back(
 /// A revision that is not covered is refused, and nothing is left of the try.
 pub(crate) async fn is_refused(
     vault: &VaultPlace,
-    revision: Revision,
+    (timeline, revision): (&str, Revision),
     folder: &FilePath,
 ) -> Result<()> {
     let file = folder.join("refused.db");
@@ -214,6 +215,8 @@ pub(crate) async fn is_refused(
     let arguments = [
         "restore",
         CLUSTER,
+        "--timeline",
+        timeline,
         "--to-revision",
         &to,
         "--snapshot-file",

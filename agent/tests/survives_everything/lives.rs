@@ -195,23 +195,10 @@ impl Lives {
 
     /// Waits until it calls the revision durable, of whichever timeline.
     pub(crate) async fn reaches(&mut self, revision: Revision, within: Duration) -> Result<()> {
-        self.reaches_in(None, revision, within).await
-    }
-
-    /// Waits until it calls the revision of the timeline durable.
-    pub(crate) async fn reaches_in(
-        &mut self,
-        timeline: Option<&str>,
-        revision: Revision,
-        within: Duration,
-    ) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {
             let durable = self.durable().await;
-            if let Some((of, at)) = &durable
-                && *at >= revision
-                && timeline.is_none_or(|timeline| timeline == of)
-            {
+            if durable.as_ref().is_some_and(|(_, at)| *at >= revision) {
                 return Ok(());
             }
             if let Some(ended) = self.look()? {

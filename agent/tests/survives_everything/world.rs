@@ -287,21 +287,7 @@ impl<'a> World<'a> {
         }
         self.source.goes_on_by(3).await?;
         let last = self.source.rests().await?;
-        for one in 0..self.agents.len() {
-            // Each in the timeline that the source is now; there may be a new one since a moment ago.
-            let deadline = Instant::now() + STORED_WITHIN;
-            loop {
-                let newest = self.held().await?.map(|held| held.id());
-                let agent = self.agents.get_mut(one).context("no such agent")?;
-                let reached = agent.reaches_in(newest.as_deref(), last, LOOK * 50).await;
-                match reached {
-                    Ok(()) if newest.is_some() => break,
-                    Ok(()) => {}
-                    Err(error) if Instant::now() >= deadline => return Err(error),
-                    Err(_) => {}
-                }
-            }
-        }
+        let timeline = self.agree(last).await?;
         self.look().await?;
         for one in 0..self.agents.len() {
             let agent = self.agents.get_mut(one).context("no such agent")?;
@@ -312,11 +298,33 @@ impl<'a> World<'a> {
                 agent.log_tail(30)
             );
         }
-        self.judge(last).await
+        self.judge(&timeline, last).await
     }
 
-    async fn judge(&mut self, last: Revision) -> Result<()> {
-        let held = self.held().await?.context("there is no vault")?;
+    /// Waits until all agents have stored everything in one timeline, and gives it. It need not be the newest: a source that
+    /// was set back may be what an older one began with.
+    async fn agree(&mut self, last: Revision) -> Result<String> {
+        let deadline = Instant::now() + STORED_WITHIN;
+        loop {
+            let mut said = Vec::new();
+            for agent in &mut self.agents {
+                agent.reaches(last, STORED_WITHIN).await?;
+                said.extend(agent.durable().await);
+            }
+            let mut timelines: Vec<_> = said.into_iter().map(|(timeline, _)| timeline).collect();
+            timelines.dedup();
+            if let [timeline] = &timelines[..] {
+                return Ok(timeline.clone());
+            }
+            ensure!(Instant::now() < deadline, "the agents are in {timelines:?}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn judge(&mut self, timeline: &str, last: Revision) -> Result<()> {
+        let mut older = self.timelines().await?;
+        let at = older.iter().position(|held| held.id() == timeline);
+        let held = older.remove(at.context("there is no vault")?);
         held.bears_out(last)?;
         let (first, newest) = (
             held.ranges().first().context("nothing is covered")?.0,
@@ -325,8 +333,6 @@ impl<'a> World<'a> {
         ensure!(newest == last, "covered to {newest}, the source has {last}");
         self.chronicle.lost = held.lost(self.source.compacted())?;
         held.is_of_one_history(&self.source.model, true).await?;
-        let mut older = self.timelines().await?;
-        older.pop();
         for one in &older {
             one.is_of_one_history(&self.source.model, false).await?;
             let newest = one.ranges().last().map_or(Revision::ZERO, |range| range.1);
@@ -361,10 +367,10 @@ impl<'a> World<'a> {
                 .iter()
                 .any(|(from, to)| *from <= revision && revision <= *to);
             if covered {
-                comes_back(&vault, revision, self.folder.path(), model).await?;
+                comes_back(&vault, (&held.id(), revision), self.folder.path(), model).await?;
                 self.chronicle.restored += 1;
             } else {
-                is_refused(&vault, revision, self.folder.path()).await?;
+                is_refused(&vault, (&held.id(), revision), self.folder.path()).await?;
             }
         }
         Ok(())
