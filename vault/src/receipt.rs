@@ -45,23 +45,28 @@ impl Cluster {
             .collect();
         names.sort_unstable();
         let newest = names.into_iter().rev().take(newest);
-        let read = stream::iter(newest).map(async |name| {
-            let path = format!("{folder}/{name}");
-            let Some(object) = self.vault.objects.find(&path).await? else {
-                return Ok::<_, VaultError>(None);
-            };
-            let identity = layout::receipt_identity(self.vault.id, &self.name, &name);
-            let receipt =
-                envelope::open(&object, &identity).and_then(|body| Receipt::decode(&body));
-            match receipt {
-                Ok(receipt) => Ok(Some((name, receipt))),
-                Err(error) => {
-                    tracing::warn!(receipt = path, %error, "a receipt cannot be read");
-                    Ok(None)
-                }
+        let read = stream::iter(newest).map(async |name| match self.receipt(&name).await {
+            Ok(receipt) => Ok::<_, VaultError>(receipt.map(|receipt| (name, receipt))),
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%error, "a receipt cannot be read");
+                Ok(None)
             }
+            Err(error) => Err(error),
         });
         let read: Vec<_> = read.buffered(PARALLEL_GETS).try_collect().await?;
         Ok(read.into_iter().flatten().collect())
+    }
+
+    /// One receipt, or `None` if it is gone.
+    pub(crate) async fn receipt(&self, name: &str) -> Result<Option<Receipt>, VaultError> {
+        let path = format!("{}/{name}", layout::receipts_folder(&self.name));
+        let Some(object) = self.vault.objects.find(&path).await? else {
+            return Ok(None);
+        };
+        let identity = layout::receipt_identity(self.vault.id, &self.name, name);
+        envelope::open(&object, &identity)
+            .and_then(|body| Receipt::decode(&body))
+            .map(Some)
+            .map_err(VaultError::format(path))
     }
 }

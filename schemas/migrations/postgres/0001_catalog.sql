@@ -223,11 +223,11 @@ CREATE TABLE retention_runs (
     PRIMARY KEY (cluster_id, round)
 );
 
--- What was verified and proven, by the objects in the vault that say so.
+-- What was verified and proven, by the receipts in the vault that say so.
 CREATE TABLE verifications (
     cluster_id BIGINT NOT NULL REFERENCES clusters (id) ON DELETE CASCADE,
     name TEXT COLLATE "C" NOT NULL,
-    -- 'verify', 'deep' or 'drill'.
+    -- 'verification' or 'drill'.
     kind TEXT COLLATE "C" NOT NULL,
     timeline BIGINT,
     revision BIGINT,
@@ -237,6 +237,9 @@ CREATE TABLE verifications (
     objects BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
     detail TEXT NOT NULL,
+    -- Of the receipt itself.
+    receipt_bytes BIGINT NOT NULL,
+    stored_ms BIGINT NOT NULL,
     PRIMARY KEY (cluster_id, name)
 );
 

@@ -223,11 +223,11 @@ CREATE TABLE retention_runs (
     PRIMARY KEY (cluster_id, round)
 ) STRICT, WITHOUT ROWID;
 
--- What was verified and proven, by the objects in the vault that say so.
+-- What was verified and proven, by the receipts in the vault that say so.
 CREATE TABLE verifications (
     cluster_id INTEGER NOT NULL REFERENCES clusters (id) ON DELETE CASCADE,
     name TEXT NOT NULL,
-    -- 'verify', 'deep' or 'drill'.
+    -- 'verification' or 'drill'.
     kind TEXT NOT NULL,
     timeline INTEGER,
     revision INTEGER,
@@ -237,6 +237,9 @@ CREATE TABLE verifications (
     objects INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     detail TEXT NOT NULL,
+    -- Of the receipt itself.
+    receipt_bytes INTEGER NOT NULL,
+    stored_ms INTEGER NOT NULL,
     PRIMARY KEY (cluster_id, name)
 ) STRICT, WITHOUT ROWID;
 

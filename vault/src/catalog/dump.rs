@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, VaultError};
 
 /// The tables with what the vault says: the columns, and the order of the rows. Left out is what is about the catalog
 /// itself: its own numbers of clusters, when it was filled, and who does what now.
-const TABLES: [(&str, &str, &str); 17] = [
+const TABLES: [(&str, &str, &str); 18] = [
     (
         "clusters",
         "c.name, c.timeline, c.minimum, c.maximum, c.maximum_seen_ms, c.base_revision, c.base_stored_ms, c.segment_stored_ms, \
@@ -68,6 +68,11 @@ const TABLES: [(&str, &str, &str); 17] = [
     (
         "retention_runs",
         "t.round, t.marked_ms, t.verdict_ms, t.sweep_ms, t.swept_ms, t.taken_back, t.bases, t.segments, t.chunks, t.bytes",
+        "2",
+    ),
+    (
+        "verifications",
+        "t.name, t.kind, t.timeline, t.revision, t.started_ms, t.ended_ms, t.ok, t.objects, t.bytes, t.detail",
         "2",
     ),
     (

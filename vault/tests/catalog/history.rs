@@ -15,7 +15,8 @@ use revkeep_harness::{FaultyStore, Request};
 use revkeep_schemas::Revision;
 use revkeep_schemas::names::{ClusterName, PinName, TimelineId};
 use revkeep_vault::{
-    BaseFacts, Checkpoint, Cluster, Head, PinRecord, SourceIdentity, Timeline, Vault,
+    BaseFacts, Checkpoint, Cluster, Head, PinRecord, ProofKind, Receipt, SourceIdentity, Timeline,
+    Vault,
 };
 
 use crate::rows::{Rows, SMALL, row};
@@ -212,7 +213,7 @@ impl World {
     pub(crate) async fn step(&mut self, clusters: i64) {
         let name = format!("c{}", self.below(clusters));
         self.clock_ms += self.below(60_000) - 10_000;
-        match self.below(20) {
+        match self.below(21) {
             0..=7 => {
                 let timeline = self.timeline(&name).await;
                 let head = self.head_of(&timeline).durable_revision.0;
@@ -247,6 +248,29 @@ impl World {
                 self.open(&name, ids.last().copied()).await;
             }
             13 => self.pin(&name).await,
+            20 => {
+                let drill = self.below(2) == 0;
+                let receipt = Receipt {
+                    kind: if drill {
+                        ProofKind::Drill
+                    } else {
+                        ProofKind::Verification
+                    },
+                    sound: self.below(3) > 0,
+                    summary: "as it went".to_owned(),
+                    ended_unix_ms: self.clock_ms,
+                    took_ms: 5,
+                    timeline: TimelineId(u32::from(drill)),
+                    revision: Revision(self.below(40)),
+                    compact_revision: Revision::ZERO,
+                    hash: 0,
+                    server: String::new(),
+                    objects: 3,
+                    bytes: 4,
+                    findings: 0,
+                };
+                self.cluster(&name).put_receipt(&receipt).await.unwrap();
+            }
             14 | 15 => self.put_head(&name).await,
             16 | 17 => self.remove_one(&name).await,
             18 => self.damage_one(&name).await,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use revkeep_schemas::Revision;
-use revkeep_vault::Head;
 use revkeep_vault::catalog::SyncOptions;
 use revkeep_vault::catalog::query::{
     ClusterFacts, Condition, Expectations, Scope, Severity, StatusPage,
 };
+use revkeep_vault::{Head, ProofKind, Receipt};
 
 use crate::databases::Database;
 use crate::history::World;
@@ -125,6 +125,35 @@ async fn with_a_catalog() {
         let page = catalog.status(&strict, now, None, (6, 1)).await.unwrap();
         assert_eq!(words(&page), [("fine".to_owned(), "unproven")]);
         assert_eq!(page.clusters[0].severity, Severity::Notice);
+        // Now there is a proof.
+        let drill = Receipt {
+            kind: ProofKind::Drill,
+            sound: true,
+            summary: "as it was".to_owned(),
+            ended_unix_ms: now - 1_000,
+            took_ms: 10,
+            timeline: revkeep_vault::TimelineId::FIRST,
+            revision: Revision(7),
+            compact_revision: Revision::ZERO,
+            hash: 1,
+            server: "etcd 3.5.1".to_owned(),
+            objects: 0,
+            bytes: 0,
+            findings: 0,
+        };
+        world.cluster("fine").put_receipt(&drill).await.unwrap();
+        catalog
+            .sync(&world.vault, &options, world.now())
+            .await
+            .unwrap();
+        let page = catalog.status(&strict, now, None, (6, 1)).await.unwrap();
+        assert_eq!(words(&page), [("fine".to_owned(), "ok")]);
+        assert_eq!(page.clusters[0].facts.proven_revision, Some(Revision(7)));
+        let alone = ClusterFacts::of(&world.cluster("fine")).await;
+        assert_eq!(
+            (alone.proven_revision, alone.proven_ms),
+            (Some(Revision(7)), Some(now - 1_000))
+        );
         // Much later all are silent, but for what is worse.
         let page = catalog
             .status(&expectations, now + 86_400_000, None, (0, 100))

@@ -129,9 +129,9 @@ pub struct RetentionAnswer {
 /// Something that was verified or proven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerificationAnswer {
-    /// The object in the vault that says so.
+    /// The receipt that says so, by its name in the cluster's folder of receipts.
     pub name: String,
-    /// `verify`, `deep` or `drill`.
+    /// `verification` or `drill`.
     pub kind: String,
     /// The timeline.
     pub timeline: Option<String>,

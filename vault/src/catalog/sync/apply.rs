@@ -141,6 +141,7 @@ impl Applying<'_> {
             self.count(&found.place, found.meta, 1);
         }
         self.pins(&change).await?;
+        self.receipts(&change).await?;
         let deleted = self.rounds(&change).await?;
         self.amounts(change.chunks.as_ref()).await?;
         if change.listed {
@@ -382,6 +383,56 @@ impl Applying<'_> {
                         why.into(),
                         bytes,
                         stored,
+                    ];
+                    DAMAGED.insert(self.tx, &values).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was verified and proven.
+    async fn receipts(&mut self, change: &Change) -> Result<(), VaultError> {
+        if change.listed {
+            let sql = "DELETE FROM damaged WHERE cluster_id = $1 AND kind = 'receipt'";
+            self.tx.execute(sql, &[self.id.into()]).await?;
+        }
+        for name in &change.receipts_gone {
+            let sql = "DELETE FROM verifications WHERE cluster_id = $1 AND name = $2";
+            self.tx.execute(sql, &[self.id.into(), name.into()]).await?;
+        }
+        for found in &change.receipts {
+            let name = &found.name;
+            match &found.receipt {
+                Ok(receipt) => {
+                    let drill = receipt.timeline.0 > 0;
+                    let began = receipt.ended_unix_ms.saturating_sub(int(receipt.took_ms));
+                    let values = [
+                        self.id.into(),
+                        name.into(),
+                        receipt.kind.name().into(),
+                        drill.then_some(i64::from(receipt.timeline.0)).into(),
+                        drill.then_some(receipt.revision.0).into(),
+                        began.into(),
+                        receipt.ended_unix_ms.into(),
+                        receipt.sound.into(),
+                        int(receipt.objects).into(),
+                        int(receipt.bytes).into(),
+                        (&receipt.summary).into(),
+                        int(found.meta.bytes).into(),
+                        found.meta.stored_ms.into(),
+                    ];
+                    VERIFICATIONS.insert(self.tx, &values).await?;
+                }
+                Err(why) => {
+                    let path = format!("{}/{name}", layout::receipts_folder(&self.cluster.name));
+                    let values = [
+                        self.id.into(),
+                        (&path).into(),
+                        "receipt".into(),
+                        why.into(),
+                        0.into(),
+                        0.into(),
                     ];
                     DAMAGED.insert(self.tx, &values).await?;
                 }
@@ -662,6 +713,25 @@ const PINS: Table = Table {
         "created_ms",
         "expires_ms",
         "bytes",
+        "stored_ms",
+    ],
+    then: "",
+};
+const VERIFICATIONS: Table = Table {
+    name: "verifications",
+    columns: &[
+        "cluster_id",
+        "name",
+        "kind",
+        "timeline",
+        "revision",
+        "started_ms",
+        "ended_ms",
+        "ok",
+        "objects",
+        "bytes",
+        "detail",
+        "receipt_bytes",
         "stored_ms",
     ],
     then: "",

@@ -185,10 +185,18 @@ impl Looking<'_> {
             names.add_after(cluster, timeline, "gaps", None).await?;
         }
         drop(permit);
+        // What is known by the same name was put in its place, or damaged, since.
+        let before = |place: &Place| known.objects.get(place).copied();
+        let changed = names.objects.iter();
+        let changed =
+            changed.filter(|(place, meta)| before(place).is_some_and(|was| was != **meta));
+        let gone = changed.filter_map(|(place, _)| Some((*place, before(place)?)));
+        let gone: Vec<_> = gone.collect();
         let objects = names.objects.into_iter();
         let new = objects.filter(|(place, meta)| known.objects.get(place) != Some(meta));
         Ok(Change {
             found: self.reader.objects(new.collect()).await?,
+            gone,
             ..Change::default()
         })
     }
@@ -221,6 +229,12 @@ impl Looking<'_> {
         change.found = self.reader.objects(new).await?;
         self.again(&known, &mut change).await?;
         self.pins(&known, names.pins, &mut change).await?;
+        let gone = known.receipts.iter();
+        let gone = gone.filter(|(name, meta)| names.receipts.get(*name) != Some(meta));
+        change.receipts_gone = gone.map(|(name, _)| name.clone()).collect();
+        let new = names.receipts.into_iter();
+        let new = new.filter(|(name, meta)| known.receipts.get(name) != Some(meta));
+        change.receipts = self.reader.receipts(new.collect()).await?;
         for (number, stored) in names.rounds {
             // Without a mark there is no round, whatever else stands there.
             if stored.first().copied().flatten().is_none()

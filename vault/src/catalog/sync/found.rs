@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use revkeep_schemas::manifest::{Checkpoint, GapRecord, Head, PinRecord, TimelineRecord};
+use revkeep_schemas::manifest::{Checkpoint, GapRecord, Head, PinRecord, Receipt, TimelineRecord};
 use revkeep_schemas::names::{PinName, TimelineId};
 
 use super::super::marks::Mark;
@@ -63,6 +63,14 @@ pub(super) struct FoundPin {
     pub(super) pin: Result<PinRecord, String>,
 }
 
+/// A receipt that is new.
+pub(super) struct FoundReceipt {
+    pub(super) name: String,
+    pub(super) meta: Meta,
+    /// Or why it cannot be read.
+    pub(super) receipt: Result<Receipt, String>,
+}
+
 /// A round of deletions that is new or went on.
 #[derive(Default)]
 pub(super) struct RoundRow {
@@ -98,6 +106,10 @@ pub(super) struct Change {
     pub(super) rounds: Vec<RoundRow>,
     /// Rounds that cannot be read: the name of the object, and why.
     pub(super) rounds_damaged: Vec<(String, String)>,
+    /// What was verified or proven: the names of receipts, and what they say or why they cannot be read.
+    pub(super) receipts: Vec<FoundReceipt>,
+    /// Receipts that are gone.
+    pub(super) receipts_gone: Vec<String>,
     /// All chunks by the day on which they were stored; `None` where they were not listed.
     pub(super) chunks: Option<BTreeMap<i64, Amount>>,
     /// Whether all names were listed.

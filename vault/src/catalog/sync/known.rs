@@ -82,6 +82,8 @@ pub(super) struct KnownNames {
     /// Pins that could not be used.
     pub(super) damaged_pins: BTreeMap<String, Meta>,
     pub(super) rounds: BTreeMap<u32, [Option<i64>; 4]>,
+    /// The names of receipts in their folder.
+    pub(super) receipts: BTreeMap<String, Meta>,
 }
 
 impl KnownNames {
@@ -232,6 +234,10 @@ impl KnownNames {
             ];
             let number = u32::try_from(row.int(0)?).unwrap_or_default();
             self.rounds.insert(number, stored);
+        }
+        let sql = "SELECT name, receipt_bytes, stored_ms FROM verifications WHERE cluster_id = $1";
+        for row in tx.all(sql, &[id.into()]).await? {
+            self.receipts.insert(row.text(0)?, meta(&row, 1)?);
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ pub(super) struct Names {
     /// When the store took each part of a round.
     pub(super) rounds: BTreeMap<u32, [Option<i64>; 4]>,
     pub(super) chunks: BTreeMap<i64, Amount>,
+    /// The names of receipts in their folder.
+    pub(super) receipts: BTreeMap<String, Meta>,
     pub(super) head: Option<Meta>,
 }
 
@@ -87,6 +89,12 @@ impl Names {
                 if let Some(name) = name.filter(|_| parts.next().is_none()) {
                     self.pins.insert(name, about);
                 }
+            }
+            "receipts" => {
+                let name = parts.next().filter(|_| parts.next().is_none());
+                let name = name.filter(|name| layout::parse_receipt(name.as_ref()).is_some());
+                self.receipts
+                    .extend(name.map(|name| (name.as_ref().to_owned(), about)));
             }
             "deletions" => {
                 if let Some((number, part)) = parse_round(&inner, location) {

@@ -7,7 +7,7 @@ use revkeep_schemas::segment::SegmentIndex;
 use tokio::sync::Semaphore;
 
 use super::super::marks;
-use super::found::{BaseRow, Content, Found, FoundPin, Place, RoundRow, SegmentRow};
+use super::found::{BaseRow, Content, Found, FoundPin, FoundReceipt, Place, RoundRow, SegmentRow};
 use super::known::place;
 use super::listing::Meta;
 use crate::cluster::Cluster;
@@ -131,6 +131,30 @@ impl Reader<'_> {
                 Err(error) => return Err(error),
             };
             found.push(FoundPin { name, meta, pin });
+        }
+        Ok(found)
+    }
+
+    /// Reads receipts.
+    pub(super) async fn receipts(
+        &self,
+        receipts: Vec<(String, Meta)>,
+    ) -> Result<Vec<FoundReceipt>, VaultError> {
+        let mut found = Vec::new();
+        for (name, meta) in receipts {
+            let _permit = self.permits.acquire().await;
+            let receipt = match self.cluster.receipt(&name).await {
+                Ok(Some(receipt)) => Ok(receipt),
+                // Gone since.
+                Ok(None) => continue,
+                Err(error) if error.is_damage() => Err(error.to_string()),
+                Err(error) => return Err(error),
+            };
+            found.push(FoundReceipt {
+                name,
+                meta,
+                receipt,
+            });
         }
         Ok(found)
     }

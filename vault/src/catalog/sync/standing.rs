@@ -1,6 +1,7 @@
 //! What is known of a cluster without a catalog, from the vault alone.
 
 use revkeep_schemas::Revision;
+use revkeep_schemas::manifest::ProofKind;
 
 use super::super::query::ClusterFacts;
 use super::holes::{Deleted, holes};
@@ -11,6 +12,9 @@ use crate::error::VaultError;
 use crate::layout::NameKind;
 use crate::retention::{Part, Rounds};
 use crate::timeline::Timeline;
+
+/// Drills that are looked at for one that went well.
+const PROOFS: usize = 8;
 
 impl ClusterFacts {
     /// Reads the head, and of the newest timeline names, manifests and gaps. What fails is told in `error`.
@@ -54,6 +58,13 @@ impl ClusterFacts {
                 self.maximum_seen_ms = index.and_then(|index| index.time_of(maximum));
             }
         }
+        let drills = cluster.receipts(ProofKind::Drill, PROOFS).await?;
+        let proven = drills
+            .into_iter()
+            .map(|(_, drill)| drill)
+            .find(|drill| drill.sound);
+        self.proven_revision = proven.as_ref().map(|drill| drill.revision);
+        self.proven_ms = proven.map(|drill| drill.ended_unix_ms);
         let deleted = deleted(&timeline).await?;
         let gaps: Vec<_> = inventory.gaps.into_iter().map(|gap| gap.record).collect();
         for hole in holes(&coverage, &gaps, &deleted) {
