@@ -30,6 +30,7 @@ pub mod schedule;
 pub mod service;
 pub mod size;
 mod spans;
+mod state_folder;
 mod timeline;
 mod unproven;
 mod vault;
@@ -47,6 +48,7 @@ pub use priority::come_after_others;
 pub use probe::{ProbeReport, probe};
 pub use read::{Piece, PlainRows, ReadOptions};
 pub use spans::Spans;
+pub use state_folder::state_folder;
 pub use timeline::Timeline;
 pub use vault::Vault;
 

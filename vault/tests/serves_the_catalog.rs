@@ -24,7 +24,7 @@ use revkeep_schemas::catalog_api::{
 };
 use revkeep_vault::catalog::Catalog;
 use revkeep_vault::service::{Claims, Job};
-use revkeep_vault::{BaseFacts, SourceIdentity, Timeline, Vault};
+use revkeep_vault::{BaseFacts, ProofKind, SourceIdentity, Timeline, Vault};
 use tonic::transport::Channel;
 use world::{Rows, SMALL, rows, segment};
 
@@ -399,6 +399,52 @@ async fn a_certificate_lets_in() {
         .status(StatusRequest::default())
         .await
         .unwrap();
+    service.ends_in_order().await;
+}
+
+#[tokio::test]
+async fn proves_on_a_schedule_what_the_vault_holds() {
+    // What drills start stands beside this program.
+    for program in ["revkeep", "revkeep-store"] {
+        revkeep_harness::binary(program).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (url, timeline) = vault(folder.path()).await;
+    let catalog = sqlite(folder.path(), "catalog");
+    let ledger = folder.path().join("ledger").display().to_string();
+    let often = "* * * * * *";
+    let proofs = [
+        "--verify-schedule",
+        often,
+        "--drill-schedule",
+        often,
+        "--ledger",
+        &ledger,
+    ];
+    let mut service = Service::start(folder.path(), "one", &url, &catalog, &proofs).await;
+    let log = &mut service.process;
+    log.wait_for_log("verified", LONG).await.unwrap();
+    log.wait_for_log("a drill went well", LONG).await.unwrap();
+    let cluster = timeline.cluster();
+    for kind in [ProofKind::Verification, ProofKind::Drill] {
+        let receipts = cluster.receipts(kind, 1).await.unwrap();
+        assert!(receipts[0].1.sound, "{receipts:?}");
+    }
+    let segments = timeline.segments().await.unwrap();
+    let file = folder.path().join("vault").join(&segments[0].name);
+    std::fs::remove_file(file).unwrap();
+    log.wait_for_log("found by a verification", LONG)
+        .await
+        .unwrap();
+    let metrics = async |line: &str| service.get("/metrics").await.1.contains(line);
+    let failed = "revkeep_vault_job_runs_total{job=\"verification\",outcome=\"failed\"}";
+    for _ in 0..600 {
+        if metrics(failed).await && !metrics(&format!("{failed} 0")).await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!metrics(&format!("{failed} 0")).await);
     service.ends_in_order().await;
 }
 

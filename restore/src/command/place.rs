@@ -1,24 +1,16 @@
 //! Where commands keep what is theirs.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Kind, RestoreError};
 
-/// `named`, or a folder of this name below `revkeep` where the system keeps what should last: `XDG_STATE_HOME`, or
-/// `~/.local/state`.
+/// `named`, or a folder of this name where programs keep what lasts ([`revkeep_vault::state_folder`]).
 ///
 /// # Errors
-/// [`Kind::Invalid`] where neither is known.
+/// [`Kind::Invalid`] where no such place is known.
 pub(super) fn state_folder(named: Option<PathBuf>, name: &str) -> Result<PathBuf, RestoreError> {
-    let variable = |name: &str| env::var_os(name).map(PathBuf::from);
-    let shared = || variable("XDG_STATE_HOME").filter(|path| path.is_absolute());
-    let home = || {
-        let home = variable("HOME").filter(|path| path.is_absolute())?;
-        Some(home.join(".local/state"))
-    };
-    let below = || Some(shared().or_else(home)?.join("revkeep").join(name));
+    let below = || Some(revkeep_vault::state_folder()?.join(name));
     named.or_else(below).ok_or_else(|| {
         RestoreError::new(
             Kind::Invalid,

@@ -8,8 +8,10 @@ use chrono_tz::Tz;
 use clap::Args;
 use revkeep_vault::catalog::{Catalog, CatalogUrl};
 use revkeep_vault::schedule::{Schedule, zone};
-use revkeep_vault::service::{Control, Job, JobSchedule, ServeOptions, TlsFiles, serve};
-use revkeep_vault::{ErrorKind, Vault, VaultError};
+use revkeep_vault::service::{
+    Control, Job, JobSchedule, ProofOptions, ServeOptions, TlsFiles, serve,
+};
+use revkeep_vault::{ErrorKind, Vault, VaultError, state_folder};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +89,26 @@ pub(super) struct Arguments {
         default_value = "17 * * * *"
     )]
     retention_schedule: Schedule,
+    /// When clusters are verified: what is new, and what was not read for --verify-period; by default never
+    #[arg(long, env = "REVKEEP_VERIFY_SCHEDULE", value_name = "CRON")]
+    verify_schedule: Option<Schedule>,
+    /// Each byte is read once in this time
+    #[arg(long, env = "REVKEEP_VERIFY_PERIOD", value_name = "DURATION", default_value = "30d", value_parser = humantime::parse_duration)]
+    verify_period: Duration,
+    /// Where it is kept what was seen and when it was read; by default in ~/.local/state/revkeep
+    #[arg(long, env = "REVKEEP_LEDGER", value_name = "DIR")]
+    ledger: Option<PathBuf>,
+    /// When any revision of any cluster is restored and booted, by `revkeep drill`; by default never
+    #[arg(long, env = "REVKEEP_DRILL_SCHEDULE", value_name = "CRON")]
+    drill_schedule: Option<Schedule>,
+    /// Drills boot the etcd that is here; by default revkeep-store
+    #[arg(
+        long,
+        env = "REVKEEP_DRILL_ETCD_BIN",
+        value_name = "DIR",
+        requires = "drill_schedule"
+    )]
+    drill_etcd_bin: Option<PathBuf>,
     /// The time zone of the schedules
     #[arg(long, env = "REVKEEP_TIME_ZONE", value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     time_zone: Tz,
@@ -126,7 +148,29 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     if arguments.policy.is_some() {
         schedules.push(due(Job::Retention, arguments.retention_schedule));
     }
+    let proving = [
+        (Job::Verification, arguments.verify_schedule),
+        (Job::Drill, arguments.drill_schedule),
+    ];
+    for (job, schedule) in proving {
+        schedules.extend(schedule.map(|schedule| due(job, schedule)));
+    }
+    let ledger = arguments
+        .ledger
+        .or_else(|| Some(state_folder()?.join("ledger")));
+    let ledger = ledger.ok_or_else(|| {
+        VaultError::new(
+            ErrorKind::Config,
+            "there is no place for a ledger, as HOME is not set. Try: --ledger DIR",
+        )
+    })?;
     let options = ServeOptions {
+        proofs: ProofOptions {
+            url: arguments.vault,
+            ledger,
+            period: arguments.verify_period,
+            etcd_bin: arguments.drill_etcd_bin,
+        },
         listen: arguments.listen,
         tls,
         token_file: arguments.token_file,

@@ -9,17 +9,20 @@ pub enum Job {
     CatalogSync,
     /// Marks and deletes what the policy lets go.
     Retention,
+    /// Reads what is due of every cluster, and proves it.
+    Verification,
+    /// Restores any revision of one cluster, boots a server on it, and compares HashKV.
+    Drill,
 }
 
 impl Job {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::CatalogSync, Self::Retention];
-
     /// Its name in claims, metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CatalogSync => "catalog-sync",
             Self::Retention => "retention",
+            Self::Verification => "verification",
+            Self::Drill => "drill",
         }
     }
 }

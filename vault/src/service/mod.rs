@@ -12,6 +12,7 @@ mod http;
 mod job;
 mod metrics;
 mod options;
+mod proofs;
 mod run;
 mod serve;
 mod state;
@@ -19,5 +20,5 @@ mod tls;
 
 pub use claims::Claims;
 pub use job::Job;
-pub use options::{JobSchedule, ServeOptions, TlsFiles};
+pub use options::{JobSchedule, ProofOptions, ServeOptions, TlsFiles};
 pub use serve::{Control, serve};

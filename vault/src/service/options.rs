@@ -27,6 +27,19 @@ pub struct TlsFiles {
     pub cacert: Option<PathBuf>,
 }
 
+/// How clusters are verified and drilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofOptions {
+    /// The vault's URL: ledgers are of one place, and drills open it.
+    pub url: String,
+    /// The folder of the ledgers; see [`crate::verify::Ledger`].
+    pub ledger: PathBuf,
+    /// Each byte is read once in this time, and new ones at once.
+    pub period: Duration,
+    /// Where etcd is, if drills boot it; otherwise they boot the store.
+    pub etcd_bin: Option<PathBuf>,
+}
+
 /// How the service runs.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -42,6 +55,8 @@ pub struct ServeOptions {
     pub jitter: Duration,
     /// All names of a cluster are listed when they were listed longer ago than this.
     pub relist: Duration,
+    /// How it is proved that clusters can be brought back.
+    pub proofs: ProofOptions,
     /// The policy; without one nothing is deleted.
     pub policy: Option<PathBuf>,
 }

@@ -132,6 +132,8 @@ impl Runner {
         match job {
             Job::CatalogSync => self.sync().await,
             Job::Retention => self.retention().await,
+            Job::Verification => self.verification().await,
+            Job::Drill => self.drill().await,
         }
     }
 

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::error::{ErrorKind, VaultError};
+use crate::state_folder::state_folder;
 
 /// The shapes of an address.
 const SHAPES: &str = "sqlite:///path or postgres://user@host/database";
@@ -24,17 +25,13 @@ pub(super) enum Place {
 }
 
 impl CatalogUrl {
-    /// The SQLite file that is used for a vault when nothing else is said: in `REVKEEP_STATE_DIR`, or in `revkeep` in
-    /// `XDG_STATE_HOME` or `~/.local/state`, named by the vault's address.
+    /// The SQLite file that is used for a vault when nothing else is said: in the [folder for what
+    /// lasts](state_folder()), named by the vault's address.
     ///
     /// # Errors
     /// `Config` where no such folder is known.
     pub fn default_for(vault: &str) -> Result<Self, VaultError> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let folder = set("REVKEEP_STATE_DIR").map(PathBuf::from);
-        let folder = folder
-            .or_else(|| set("XDG_STATE_HOME").map(|home| PathBuf::from(home).join("revkeep")))
-            .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".local/state/revkeep")));
+        let folder = state_folder();
         let folder = folder.ok_or_else(|| {
             VaultError::new(
                 ErrorKind::Config,
