@@ -92,11 +92,19 @@ impl LastSeen {
             Err(error) => return Err(error.into()),
         }
         let timelines = cluster.timelines().await.map_err(|error| {
-            let kind = RestoreError::from(error).kind();
+            // A store that does not answer is asked again; what is damaged stays so.
+            let advice = match error.kind() {
+                ErrorKind::Corrupt => ". Try: --bump-revision 1000000000",
+                _ => "",
+            };
+            let error = RestoreError::from(error);
             RestoreError::new(
-                kind,
-                "--bump-revision auto: what the agents of a timeline saw cannot be read. Try: --bump-revision 1000000000",
+                error.kind(),
+                format!(
+                    "--bump-revision auto: what the agents of a timeline saw cannot be read{advice}"
+                ),
             )
+            .because(error)
         })?;
         for timeline in timelines {
             let highest = timeline.listing().await?.highest();

@@ -67,7 +67,8 @@ impl Prepared {
     pub fn bump(&mut self, bump: Bump) {
         self.recipe.bumped = Some(bump.revision);
         self.notes.push(format!(
-            "HashKV is of the rows before the revision is bumped; the cluster answers from revision {} on, and for what is older              that it is compacted",
+            "HashKV is of the rows before the revision is bumped; the cluster answers from revision {} on, and for what is older that it is \
+             compacted",
             bump.revision
         ));
         self.report.bump = Some(bump);

@@ -76,8 +76,14 @@ pub async fn home(
         sources.push(source);
     }
     for source in sources.iter().rev() {
-        if has_the_same_rows(source, file, cancelled).await? {
-            return Ok(Home::In(source.timeline.clone()));
+        match has_the_same_rows(source, file, cancelled).await {
+            Ok(true) => return Ok(Home::In(source.timeline.clone())),
+            Ok(false) => {}
+            // It may have the content, and cannot prove it; another may.
+            Err(error) if error.kind() == Kind::Verification => {
+                tracing::warn!(timeline = %source.timeline.id(), %error, "this timeline proves nothing");
+            }
+            Err(error) => return Err(error),
         }
     }
     if !sources.is_empty() && *place != Where::New {
