@@ -8,6 +8,7 @@
 
 mod apply;
 mod cluster;
+mod cluster_rows;
 mod derive;
 mod fleet;
 mod found;
@@ -16,6 +17,8 @@ mod known;
 mod listing;
 mod read;
 mod standing;
+mod tables;
+mod timeline_rows;
 
 pub(super) use derive::deleted;
 pub use fleet::{SyncFailure, SyncOptions, SyncReport};
