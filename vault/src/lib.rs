@@ -14,6 +14,7 @@ pub mod catalog;
 mod cluster;
 mod coverage;
 mod credentials;
+pub mod door;
 mod error;
 pub mod fail_point;
 mod inventory;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use revkeep_vault::door::TlsFiles;
+
 use super::load::Loaded;
 use super::origin::Origin;
 use super::secret::Secret;
@@ -12,7 +14,7 @@ use crate::capture::batch::Limits;
 use crate::maintenance::{Permit, Thresholds, Upkeep};
 use crate::run::{Route, RunOptions};
 use crate::source::{Access, Connection, Password, Prefer, Tls, User};
-use crate::status::{ListenTls, StatusAddress};
+use crate::status::StatusAddress;
 
 /// The shortest time for an attempt.
 const SHORTEST_DEADLINE: Duration = Duration::from_secs(1);
@@ -117,7 +119,7 @@ impl Loaded {
             settings.status_key.as_ref(),
         )?;
         let tls = match (&settings.status_cert, &settings.status_key) {
-            (Some(cert), Some(key)) => Some(ListenTls {
+            (Some(cert), Some(key)) => Some(TlsFiles {
                 cert: cert.clone(),
                 key: key.clone(),
                 cacert: settings.status_cacert.clone(),

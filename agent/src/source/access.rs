@@ -148,7 +148,7 @@ impl Tls {
 pub(crate) type Chain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// Reads a certificate with those that sign it, and its key.
-pub(crate) fn chain(
+fn chain(
     (cert_path, cert): (&Path, &[u8]),
     (key_path, key): (&Path, &[u8]),
 ) -> Result<Chain, AgentError> {

@@ -10,7 +10,7 @@ mod unverified;
 mod watching;
 
 pub use access::{Access, Password, Tls, User};
-pub(crate) use access::{certificates, chain, read as read_file};
+pub(crate) use access::{certificates, read as read_file};
 pub use condition::{Alarm, Condition, Listed};
 pub use connection::Connection;
 pub use member::{Identity, KeyAt, Member, TransactionAt};

@@ -8,11 +8,9 @@
 //! Read next: [`Report`] for what is told, [`StatusHandle`] for what can be asked.
 
 mod certificates;
-mod door;
 mod handle;
 mod headroom;
 mod health;
-mod identity;
 mod listen;
 mod metrics;
 mod monitor;
@@ -30,7 +28,6 @@ pub(crate) use handle::Live;
 pub use handle::StatusHandle;
 pub(crate) use health::words;
 pub use health::{HealthLimits, Reason};
-pub use identity::ListenTls;
 pub use listen::{DEFAULT as DEFAULT_ADDRESS, Listen};
 pub use monitor::{Complaint, GapCount, LastBase, LastSnapshot, Monitor, Upkept};
 pub use phase::Phase;

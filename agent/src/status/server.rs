@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use revkeep_schemas::agent_api::FILE_DESCRIPTOR_SET;
 use revkeep_schemas::agent_api::agent_server::{AgentServer, SERVICE_NAME};
+use revkeep_vault::door::{Caller, Door};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
@@ -18,7 +19,6 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::Report;
-use super::door::{Caller, Door};
 use super::handle::StatusHandle;
 use super::metrics::{CONTENT_TYPE, Metrics};
 use super::service::AgentService;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use revkeep_vault::door::{Door, Identity, TlsFiles};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::door::Door;
 use super::handle::StatusHandle;
-use super::identity::{ListenTls, ServerIdentity};
 use super::listen::Listen;
 use super::observe::observe;
 use super::server::{router, serve};
@@ -20,7 +19,7 @@ pub struct StatusAddress {
     /// Where.
     pub listen: Listen,
     /// By TLS, with these files; over plain HTTP without them.
-    pub tls: Option<ListenTls>,
+    pub tls: Option<TlsFiles>,
 }
 
 /// The running tasks; dropped, they end.
@@ -62,7 +61,7 @@ pub(crate) async fn start(
     let mut serving = None;
     if let Some(listener) = address.listen.bind().await? {
         let tls = match address.tls.clone() {
-            Some(files) => Some(ServerIdentity::read(files).await?),
+            Some(files) => Some(Arc::new(Identity::read(files).await?)),
             None => None,
         };
         let by_tls = tls.is_some();

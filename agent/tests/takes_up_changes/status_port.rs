@@ -132,7 +132,7 @@ async fn a_status_by_tls_is_for_those_with_a_certificate_and_for_probes() -> Res
     }
     agent
         .agent
-        .wait_for_log("the status port shows a new certificate")
+        .wait_for_log("callers are shown a new certificate")
         .await?;
     std::fs::write(&cert, "nothing").context("the certificate")?;
     agent.agent.stop().await

@@ -7,10 +7,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use clap::Args;
 use revkeep_vault::catalog::{Catalog, CatalogUrl};
+use revkeep_vault::door::TlsFiles;
 use revkeep_vault::schedule::{Schedule, zone};
-use revkeep_vault::service::{
-    Control, Job, JobSchedule, ProofOptions, ServeOptions, TlsFiles, serve,
-};
+use revkeep_vault::service::{Control, Job, JobSchedule, ProofOptions, ServeOptions, serve};
 use revkeep_vault::{ErrorKind, Vault, VaultError, state_folder};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;

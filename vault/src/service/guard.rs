@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::tls::Caller;
+use crate::door::Caller;
 use crate::error::{ErrorKind, VaultError};
 
 /// What callers must show.

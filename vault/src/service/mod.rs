@@ -16,9 +16,8 @@ mod proofs;
 mod run;
 mod serve;
 mod state;
-mod tls;
 
 pub use claims::Claims;
 pub use job::Job;
-pub use options::{JobSchedule, ProofOptions, ServeOptions, TlsFiles};
+pub use options::{JobSchedule, ProofOptions, ServeOptions};
 pub use serve::{Control, serve};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::job::Job;
+use crate::door::TlsFiles;
 use crate::schedule::Schedule;
 
 /// When a job is due.
@@ -14,17 +15,6 @@ pub struct JobSchedule {
     pub job: Job,
     /// Its schedule, in its time zone.
     pub schedule: Schedule,
-}
-
-/// Files for TLS, in PEM; they are read again on SIGHUP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate that is shown.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// The authority whose certificates callers must show.
-    pub cacert: Option<PathBuf>,
 }
 
 /// How clusters are verified and drilled.

@@ -15,8 +15,8 @@ use super::job::Job;
 use super::options::ServeOptions;
 use super::run::{Runner, policy};
 use super::state::State;
-use super::tls::{Caller, Door, Identity};
 use crate::catalog::Catalog;
+use crate::door::{Caller, Door, Identity};
 use crate::error::{ErrorKind, VaultError};
 use crate::vault::Vault;
 
@@ -45,7 +45,7 @@ pub async fn serve(
 ) -> Result<(), VaultError> {
     let (changed, policies) = watch::channel(policy(options.policy.as_ref())?);
     let identity = match options.tls.clone() {
-        Some(files) => Some(Arc::new(Identity::read(files)?)),
+        Some(files) => Some(Arc::new(Identity::read(files).await?)),
         None => None,
     };
     let asks = options.tls.as_ref().is_some_and(|tls| tls.cacert.is_some());
@@ -157,10 +157,7 @@ async fn reloading(
             tracing::warn!(%error, "the token stays as it was");
         }
         if let Some(identity) = &identity {
-            match identity.reload() {
-                Ok(()) => tracing::info!("the certificates were read again"),
-                Err(error) => tracing::warn!(%error, "the certificates stay as they were"),
-            }
+            identity.reload().await;
         }
     }
 }

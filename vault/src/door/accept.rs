@@ -1,4 +1,4 @@
-//! Who comes in at the status port: over plain TCP, or by TLS, with a certificate of their own or without.
+//! The connections that come in.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::identity::ServerIdentity;
+use super::identity::Identity;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -24,23 +24,27 @@ const HANDSHAKES: usize = 64;
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// A connection.
-type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+pub type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// Who is at the other end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
     /// From where.
-    pub(super) address: SocketAddr,
+    pub address: SocketAddr,
     /// Whether a certificate is asked for.
-    pub(super) asked: bool,
+    pub asked: bool,
     /// Whether one was shown that the authority signed.
-    pub(super) verified: bool,
+    pub verified: bool,
 }
 
 impl Caller {
-    /// Whether what costs something is done for it: on this machine, or known by its certificate.
-    pub(super) fn is_trusted(&self) -> bool {
-        self.verified || self.address.ip().to_canonical().is_loopback()
+    /// One that shows nothing.
+    const fn unknown(address: SocketAddr) -> Self {
+        Self {
+            address,
+            asked: false,
+            verified: false,
+        }
     }
 }
 
@@ -50,8 +54,9 @@ impl Connected<IncomingStream<'_, Door>> for Caller {
     }
 }
 
-/// The port. A slow handshake holds up nobody else.
-pub(super) struct Door {
+/// The port, closed when this is dropped. A slow handshake holds up nobody else.
+#[derive(Debug)]
+pub struct Door {
     address: SocketAddr,
     incoming: mpsc::Receiver<(Stream, Caller)>,
     _accepting: AbortOnDropHandle<()>,
@@ -59,10 +64,13 @@ pub(super) struct Door {
 
 impl Door {
     /// Opens it, by TLS where there is an identity.
-    pub(super) fn open(listener: TcpListener, tls: Option<ServerIdentity>) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn open(listener: TcpListener, tls: Option<Arc<Identity>>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, incoming) = mpsc::channel(1);
-        let accepting = tokio::spawn(accept(listener, tls.map(Arc::new), sender));
+        let accepting = tokio::spawn(accept(listener, tls, sender));
         Ok(Self {
             address,
             incoming,
@@ -78,23 +86,19 @@ impl Listener for Door {
     async fn accept(&mut self) -> (Stream, Caller) {
         match self.incoming.recv().await {
             Some(accepted) => accepted,
-            // It ends with the door alone.
+            // The task that accepts ends with the door alone.
             None => std::future::pending().await,
         }
     }
 
     fn local_addr(&self) -> io::Result<Caller> {
-        Ok(Caller {
-            address: self.address,
-            asked: false,
-            verified: false,
-        })
+        Ok(Caller::unknown(self.address))
     }
 }
 
 async fn accept(
     listener: TcpListener,
-    tls: Option<Arc<ServerIdentity>>,
+    tls: Option<Arc<Identity>>,
     sender: mpsc::Sender<(Stream, Caller)>,
 ) {
     let room = Arc::new(Semaphore::new(HANDSHAKES));
@@ -102,18 +106,14 @@ async fn accept(
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::debug!(%error, "a caller at the status port was not let in");
+                tracing::debug!(%error, "a caller was not let in");
                 tokio::time::sleep(AGAIN).await;
                 continue;
             }
         };
         let Some(tls) = &tls else {
-            let caller = Caller {
-                address,
-                asked: false,
-                verified: false,
-            };
-            if sender.send((Either::Left(stream), caller)).await.is_err() {
+            let accepted = (Either::Left(stream), Caller::unknown(address));
+            if sender.send(accepted).await.is_err() {
                 return;
             }
             continue;
@@ -130,17 +130,15 @@ async fn accept(
                     // The door may be closed.
                     let _ = sender.send(accepted).await;
                 }
-                Ok(Err(error)) => {
-                    tracing::debug!(%address, %error, "a caller at the status port was not let in");
-                }
-                Err(_) => tracing::debug!(%address, "a caller at the status port says nothing"),
+                Ok(Err(error)) => tracing::debug!(%address, %error, "a caller was not let in"),
+                Err(_) => tracing::debug!(%address, "a caller says nothing"),
             }
         });
     }
 }
 
 async fn shake_hands(
-    tls: &ServerIdentity,
+    tls: &Identity,
     stream: TcpStream,
     address: SocketAddr,
 ) -> io::Result<(Stream, Caller)> {

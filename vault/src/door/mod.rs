@@ -1,0 +1,10 @@
+//! A port that is open to callers: over plain TCP, or by TLS, with a certificate of their own or without.
+//!
+//! The agent's status and the vault's service are served at such ports. [`Door`] lets in, [`Identity`] is what it shows, and
+//! [`Caller`] tells handlers who asks.
+
+mod accept;
+mod identity;
+
+pub use accept::{Caller, Door, Stream};
+pub use identity::{Identity, TlsFiles};
