@@ -60,7 +60,7 @@ pub struct Backend {
     /// Who holds this is the only one to write to the file.
     pub(super) writer: Mutex<Arc<Database>>,
     pub(super) row_bytes: AtomicU64,
-    failure: RwLock<Option<StoreError>>,
+    pub(super) failure: RwLock<Option<StoreError>>,
 }
 
 /// What is in memory.

@@ -230,7 +230,8 @@ impl Disk for MemoryDisk {
             .remove(from)
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         files.insert(to.to_owned(), content);
-        Ok(())
+        // The folder's, after which the name is durable; without it, it may be or may not.
+        Faults::count(&self.faults.syncs_until_failure, "sync of the folder")
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -68,20 +68,28 @@ impl Replacement<'_> {
     }
 }
 
+/// A new file before it has its name.
+struct New<T> {
+    database: Arc<Database>,
+    read: T,
+    row_bytes: u64,
+}
+
 impl Backend {
     /// Puts what `fill` adds in the place of everything, flushed or not: the state of a snapshot. Views that are open
     /// keep the old state. A crash leaves the old state or the new one, whole. The writer must not write meanwhile.
     ///
     /// # Errors
-    /// What `fill` returned, or [`StoreError::Disk`]; the old state is in force then.
+    /// What `fill` returned, or [`StoreError::Disk`]; the old state is in force then, and where it is not known which of
+    /// them a start would find, [`failure`](Self::failure) says so and nothing is written any more.
     pub fn replace(&self, fill: impl FnOnce(&mut Replacement<'_>) -> Result<()>) -> Result<()> {
         let mut database = self.lock_writer()?;
-        let (new, flushed) = self.make(fill)?;
-        let row_bytes = flushed.rows_bytes()?;
+        let new = self.make(fill, Shared::of)?;
         let mut shared = self.shared.write();
-        *shared = Shared::of(flushed)?;
-        self.row_bytes.store(row_bytes, Ordering::Relaxed);
-        *database = new;
+        self.put_in_place()?;
+        *shared = new.read;
+        self.row_bytes.store(new.row_bytes, Ordering::Relaxed);
+        *database = new.database;
         Ok(())
     }
 
@@ -89,12 +97,12 @@ impl Backend {
     /// on meanwhile; flushes wait, so that what is written stays in memory until it has ended.
     ///
     /// # Errors
-    /// [`StoreError::Disk`]; the old file is in force then.
+    /// [`StoreError::Disk`]; the old file is in force then, or it is as with [`replace`](Self::replace).
     pub fn defragment(&self) -> Result<()> {
         let mut database = self.lock_writer()?;
         // Nobody else writes to the file now, so this is all of it; what is in memory stays there.
         let old = Arc::new(database.read()?);
-        let (new, flushed) = self.make(|copy| {
+        let copy_all = |copy: &mut Replacement<'_>| {
             let mut rows = View::of_file(Arc::clone(&old), Position::default()).all_rows()?;
             while let Some(row) = rows.next_row()? {
                 copy.put_row(&row)?;
@@ -106,27 +114,48 @@ impl Backend {
             }
             let state: Option<Bytes> = old.raft_state()?;
             state.map_or(Ok(()), |state| copy.put_raft_state(&state))
-        })?;
-        let row_bytes = flushed.rows_bytes()?;
+        };
+        let new = self.make(copy_all, |flushed| Ok(Arc::new(flushed)))?;
         let mut shared = self.shared.write();
-        shared.flushed = Arc::new(flushed);
-        self.row_bytes.store(row_bytes, Ordering::Relaxed);
-        *database = new;
+        self.put_in_place()?;
+        shared.flushed = new.read;
+        self.row_bytes.store(new.row_bytes, Ordering::Relaxed);
+        *database = new.database;
         Ok(())
     }
 
-    /// Makes the new file, durable and under its name.
-    fn make(
+    /// Makes the new file, durable, and reads what is needed of it.
+    fn make<T>(
         &self,
         fill: impl FnOnce(&mut Replacement<'_>) -> Result<()>,
-    ) -> Result<(Arc<Database>, Flushed)> {
+        read: impl FnOnce(Flushed) -> Result<T>,
+    ) -> Result<New<T>> {
         remove_leftovers(&*self.disk)?;
-        let made = self.fill_new(fill);
+        let made = self.fill_new(fill).and_then(|(database, flushed)| {
+            let row_bytes = flushed.rows_bytes()?;
+            let read = read(flushed)?;
+            Ok(New {
+                database,
+                read,
+                row_bytes,
+            })
+        });
         if made.is_err() {
             // It is only space; the next start removes it too.
             let _ = self.disk.remove(NEW_FILE);
         }
         made
+    }
+
+    /// Gives the new file its name. Whether a start finds the old one or the new one after a failure is unknown, and what
+    /// were written to either could be missed by it: nothing may be written then.
+    fn put_in_place(&self) -> Result<()> {
+        self.disk.rename(NEW_FILE, STATE_FILE).map_err(|error| {
+            let place = self.disk.describe(NEW_FILE);
+            let error = StoreError::disk(format!("rename {place}"), error);
+            *self.failure.write() = Some(error.clone());
+            error
+        })
     }
 
     fn fill_new(
@@ -149,10 +178,6 @@ impl Backend {
             fill(&mut replacement)?;
         }
         txn.commit().map_err(new.on("commit"))?;
-        self.disk.rename(NEW_FILE, STATE_FILE).map_err(|error| {
-            let place = self.disk.describe(NEW_FILE);
-            StoreError::disk(format!("rename {place}"), error)
-        })?;
         let flushed = new.read()?;
         Ok((new, flushed))
     }

@@ -285,6 +285,38 @@ fn a_defragmented_file_is_smaller_and_goes_on() {
 }
 
 #[test]
+fn a_name_that_may_not_last_ends_all_writing() {
+    for replaces in [false, true] {
+        let disk = MemoryDisk::new();
+        let backend = open(&disk).unwrap();
+        (1..20).for_each(|index| apply(&backend, index));
+        backend.flush().unwrap();
+        // The syncs of the new file come first, so that the folder's is the one that fails.
+        let mut failed = None;
+        for nth in 1..20 {
+            disk.faults().fail_sync_from(nth);
+            let done = if replaces {
+                backend.replace(|into| into.put_position(Position::new(7, 70)))
+            } else {
+                backend.defragment()
+            };
+            disk.faults().fail_sync_from(0);
+            let error = done.unwrap_err().to_string();
+            if error.contains("rename") {
+                failed = backend.failure();
+                break;
+            }
+            assert!(backend.failure().is_none(), "{error}");
+        }
+        assert!(failed.is_some(), "{replaces}");
+        // Not to the file that no longer has a name.
+        apply(&backend, 20);
+        assert!(backend.flush().is_err());
+        assert!(backend.durable() < Position::new(1, 20));
+    }
+}
+
+#[test]
 fn a_flipped_bit_is_refused_or_harmless() {
     let disk = MemoryDisk::new();
     let backend = open(&disk).unwrap();
