@@ -14,7 +14,8 @@ use super::{
     index::{Index, Piece, Pieces, Slot},
     record,
     segment::{
-        CHUNK_HEAD_BYTES, Found, Header, SECTOR_BYTES, SEGMENT_BYTES, chunk, has_chunk, sectors_of,
+        CHUNK_HEAD_BYTES, Found, Header, SECTOR_BYTES, SEGMENT_BYTES, chunk, has_chunk, is_zeros,
+        sectors_of,
     },
     tail::{Tail, Used, write_in_pages},
 };
@@ -58,6 +59,7 @@ impl LogFile {
         let storage = disk.open(LOG_FILE).map_err(|error| failed("open", error))?;
         let owner = (cluster_id, member_id);
         let (used, free, slots) = segments(&*storage, &name, owner)?;
+        nothing_without_head(&*storage, &name, used.last(), &free)?;
         let mut replay = Replay {
             storage: &*storage,
             name: &name,
@@ -150,6 +152,42 @@ fn segments(
     let stale = found.drain(..gap.map_or(0, |gap| gap + 1));
     free.extend(stale.map(|segment| segment.slot));
     Ok((found, free, slots))
+}
+
+/// A segment whose head is not there was about to be the next one when the power went: of that only one commit was written,
+/// and for a first one nothing.
+fn nothing_without_head(
+    storage: &dyn StorageBackend,
+    name: &str,
+    newest: Option<&Segment>,
+    free: &[Arc<Slot>],
+) -> Result<()> {
+    for slot in free {
+        let bytes = read(storage, name, slot, SEGMENT_BYTES)?;
+        let (head, rest) = bytes.split_at(SECTOR_BYTES.min(bytes.len()));
+        if !is_zeros(head) {
+            // No longer needed, and not cleared yet.
+            continue;
+        }
+        let is_lost = match newest {
+            None => !is_zeros(rest),
+            Some(newest) => {
+                let number = newest.header.number.saturating_add(1);
+                let unfinished = match chunk(number, rest) {
+                    Found::Chunk { bytes, .. } => sectors_of(bytes),
+                    Found::Torn(written) => written,
+                    Found::End | Found::Damaged => 0,
+                };
+                has_chunk(number, rest.get(unfinished..).unwrap_or_default())
+            }
+        };
+        if is_lost {
+            let offset = slot.offset(0);
+            let what = format!("the head of the segment at byte {offset} is not there");
+            return Err(damaged(name, &what));
+        }
+    }
+    Ok(())
 }
 
 fn of_another(name: &str, found: (u64, u64), owner: (u64, u64)) -> StoreError {

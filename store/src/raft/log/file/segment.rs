@@ -16,13 +16,13 @@ pub(super) const SECTOR_BYTES: usize = 512;
 pub(super) const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
 
 /// What is before a chunk's bytes.
-pub(super) const CHUNK_HEAD_BYTES: usize = 13;
+pub(super) const CHUNK_HEAD_BYTES: usize = 15;
 
 /// The most bytes of one chunk.
 pub(super) const CHUNK_LIMIT_BYTES: usize = SEGMENT_BYTES - SECTOR_BYTES - CHUNK_HEAD_BYTES;
 
 const MAGIC: [u8; 7] = *b"rvklog\0";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const BEGINS: u8 = 1;
 const ENDS: u8 = 2;
 const HAS_CANDIDATE: u8 = 1;
@@ -157,10 +157,21 @@ pub(super) fn put_chunk(
     head.put_u32_le(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     head.put_u32_le(checksum(number, bytes));
     head.put_u8(flags);
+    // The first sector has the head, and no segment has as many sectors as this can count.
+    let others = bytes.get(SECTOR_BYTES - CHUNK_HEAD_BYTES..);
+    let empty = empty_sectors(others.unwrap_or_default());
+    head.put_u16_le(u16::try_from(empty).unwrap_or(u16::MAX));
     into.put_slice(&head);
     into.put_u32_le(checksum(number, &head));
     into.put_slice(bytes);
     into.resize(into.len().next_multiple_of(SECTOR_BYTES), 0);
+}
+
+fn empty_sectors(bytes: &[u8]) -> usize {
+    bytes
+        .chunks(SECTOR_BYTES)
+        .filter(|sector| is_zeros(sector))
+        .count()
 }
 
 /// What is found where a chunk may be.
@@ -204,9 +215,10 @@ pub(super) fn chunk(number: u64, sectors: &[u8]) -> Found<'_> {
             ends: head.flags & ENDS != 0,
         };
     }
-    // As etcd tells one from the other (etcd, `server/storage/wal/decoder.go`, `isTornEntry`).
+    // As etcd tells one from the other (etcd, `server/storage/wal/decoder.go`, `isTornEntry`), but for sectors that were
+    // to be empty.
     let written = sectors.get(..sectors_of(bytes)).unwrap_or(sectors);
-    if written.chunks(SECTOR_BYTES).any(is_zeros) {
+    if empty_sectors(written) > usize::from(head.empty) {
         Found::Torn(written.len())
     } else {
         Found::Damaged
@@ -226,6 +238,8 @@ struct ChunkHead<'a> {
     len: usize,
     sum: u32,
     flags: u8,
+    /// Sectors behind the first in which there is nothing but zeros.
+    empty: u16,
     summed: &'a [u8],
     sum_of_head: u32,
 }
@@ -237,6 +251,7 @@ impl<'a> ChunkHead<'a> {
             len: bytes.try_get_u32_le().ok()? as usize,
             sum: bytes.try_get_u32_le().ok()?,
             flags: bytes.try_get_u8().ok()?,
+            empty: bytes.try_get_u16_le().ok()?,
             summed: sectors.get(..CHUNK_HEAD_BYTES - 4)?,
             sum_of_head: bytes.try_get_u32_le().ok()?,
         })

@@ -118,6 +118,47 @@ fn a_hole_in_the_last_commit_is_a_torn_one() {
     }
 }
 
+/// A value may have sectors of zeros of its own: they do not make damage look like an unfinished write.
+#[test]
+fn damage_beside_zeros_is_refused() {
+    let disk = MemoryDisk::new();
+    let (file, _) = open(&disk).unwrap();
+    append(&file, 1, 1_200);
+    let mut empty = entry(1, 2, 4_000);
+    if let Body::Commands(commands) = &mut empty.body {
+        commands.batch = vec![0; 4_000].into();
+    }
+    file.commit([&Change::Append(vec![empty])]).unwrap();
+    drop(file);
+    // Behind the header, the first entry's three sectors, and the head of the second's.
+    let end = (1 + 3) * SECTOR_BYTES + 5;
+    let seen = read(&disk, end, 2);
+    write(&disk, end, &[seen[0] ^ 1]);
+    let refused = open(&disk).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("is damaged"), "{refused}");
+    // The head has a checksum of its own; the bytes behind it do not.
+    write(&disk, end, &seen);
+    let end = (1 + 3) * SECTOR_BYTES + 20;
+    let seen = read(&disk, end, 1);
+    write(&disk, end, &[seen[0] ^ 1]);
+    let refused = open(&disk).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("is damaged"), "{refused}");
+    write(&disk, end, &seen);
+    let (_, head) = open(&disk).unwrap();
+    assert_eq!(head.last.index, 2);
+}
+
+#[test]
+fn a_log_that_lost_its_only_head_is_refused() {
+    let disk = MemoryDisk::new();
+    let (file, _) = open(&disk).unwrap();
+    file.commit([&Change::Vote(Vote::new(3, 2))]).unwrap();
+    drop(file);
+    write(&disk, 0, &[0; SECTOR_BYTES]);
+    let refused = open(&disk).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("head"), "{refused}");
+}
+
 #[test]
 fn the_log_of_an_earlier_program_is_refused() {
     let disk = MemoryDisk::new();
@@ -153,7 +194,7 @@ fn the_bytes_are_those_of_the_format() {
     let sum = |parts: &[&[u8]]| crc_fast::crc32_iscsi(&parts.concat()).to_le_bytes();
     let first = 1_u64.to_le_bytes();
 
-    let mut header = b"rvklog\0\x01".to_vec();
+    let mut header = b"rvklog\0\x02".to_vec();
     header.extend(numbers(&[1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0]));
     header.extend([0, 0]);
     header.extend(sum(&[&first, &header]));
@@ -167,6 +208,7 @@ fn the_bytes_are_those_of_the_format() {
     let mut chunk = 28_u32.to_le_bytes().to_vec();
     chunk.extend(sum(&[&first, &records]));
     chunk.push(3);
+    chunk.extend([0, 0]);
     chunk.extend(sum(&[&first, &chunk]));
     chunk.extend(records);
     chunk.resize(SECTOR_BYTES, 0);
@@ -294,7 +336,7 @@ fn survives_any_bytes() {
 
 #[test]
 fn a_chunk_takes_whole_sectors() {
-    for len in [0, 1, 498, 499, 500, 1_011, 1_012] {
+    for len in [0, 1, 496, 497, 498, 1_009, 1_010] {
         let mut bytes = Vec::new();
         put_chunk(&mut bytes, 1, (true, true), &vec![7; len]);
         assert_eq!(bytes.len(), sectors_of(&vec![7; len]), "{len}");
