@@ -151,7 +151,7 @@ impl Pair {
         }
         let mut store = Vec::new();
         while let Ok(answer) = timeout(QUIET / 4, self.receiver.recv()).await {
-            store.push(answer.unwrap());
+            store.push(answer.unwrap().unwrap());
         }
         etcd.sort_by_key(|answer| answer.watch_id);
         store.sort_by_key(|answer| answer.watch_id);

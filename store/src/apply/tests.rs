@@ -495,7 +495,7 @@ async fn a_snapshot_takes_the_place_of_everything() {
         ..WatchCreateRequest::default()
     };
     stream.create(all).await;
-    assert!(receiver.recv().await.unwrap().created);
+    assert!(receiver.recv().await.unwrap().unwrap().created);
 
     let mut new = Member::new();
     for number in 0..10 {
@@ -540,14 +540,21 @@ async fn a_snapshot_takes_the_place_of_everything() {
     // The watcher goes on where it was.
     let mut seen = 2;
     while seen < 11 {
-        for event in receiver.recv().await.unwrap().events {
+        for event in receiver.recv().await.unwrap().unwrap().events {
             seen += 1;
             assert_eq!(event.kv.unwrap().mod_revision, seen);
         }
     }
     old.index = old.applier.position().index;
     old.run(put("new", "more")).unwrap();
-    let event = receiver.recv().await.unwrap().events.pop().unwrap();
+    let event = receiver
+        .recv()
+        .await
+        .unwrap()
+        .unwrap()
+        .events
+        .pop()
+        .unwrap();
     assert_eq!(event.kv.unwrap().mod_revision, 12);
     let path = file.path.to_path_buf();
     drop(file);
@@ -563,11 +570,11 @@ async fn watchers_know_of_a_write_when_its_answer_comes() {
         ..WatchCreateRequest::default()
     };
     stream.create(one).await;
-    assert!(receiver.recv().await.unwrap().created);
+    assert!(receiver.recv().await.unwrap().unwrap().created);
     for revision in 2..200 {
         member.run(put("b", "")).unwrap();
         stream.request_progress();
-        let answer = receiver.recv().await.unwrap();
+        let answer = receiver.recv().await.unwrap().unwrap();
         assert_eq!(answer.header.unwrap().revision, revision);
     }
 }

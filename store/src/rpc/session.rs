@@ -127,7 +127,7 @@ impl Changes {
             if let Some(event) = self.events.next() {
                 return Ok(event);
             }
-            let answer = self.receiver.recv().await.ok_or(StoreError::Stopped)?;
+            let answer = self.receiver.recv().await.ok_or(StoreError::Stopped)??;
             if answer.canceled {
                 return Err(match answer.compact_revision {
                     0 => StoreError::WatchCanceled,

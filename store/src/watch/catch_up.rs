@@ -72,7 +72,24 @@ impl CatchUp {
                 Ok(Ok(page)) => self.deliver(from, page, laggards).await?,
                 Ok(Err(StoreError::Compacted)) => {
                     let compacted = self.hub.history.compact_revision();
-                    self.cancel(compacted, laggards).await?;
+                    let (gone, left): (Vec<_>, Vec<_>) = laggards
+                        .into_iter()
+                        .partition(|laggard| laggard.next < compacted);
+                    self.put_back(&left);
+                    let response = WatchResponse {
+                        compact_revision: compacted,
+                        ..WatchResponse::default()
+                    };
+                    self.cancel(gone, response).await?;
+                }
+                // It would be the same again; who is told can ask another member.
+                Ok(Err(error)) if error.is_fatal() => {
+                    tracing::error!(%error, revision = from, "watchers are cancelled: the history cannot be read");
+                    let response = WatchResponse {
+                        cancel_reason: error.to_string(),
+                        ..WatchResponse::default()
+                    };
+                    self.cancel(laggards, response).await?;
                 }
                 Ok(Err(error)) | Err(error) => {
                     tracing::error!(%error, revision = from, "cannot read the history for a watcher");
@@ -158,13 +175,9 @@ impl CatchUp {
         Ok(())
     }
 
-    /// Cancels those that would miss what is compacted.
-    async fn cancel(&self, compacted: i64, laggards: Vec<Laggard>) -> Result<(), Closed> {
-        let (gone, left): (Vec<_>, Vec<_>) = laggards
-            .into_iter()
-            .partition(|laggard| laggard.next < compacted);
-        self.put_back(&left);
-        for laggard in gone {
+    /// Cancels those that would miss something, and tells them what `why` does.
+    async fn cancel(&self, laggards: Vec<Laggard>, why: WatchResponse) -> Result<(), Closed> {
+        for laggard in laggards {
             let place = self.outbox.place().await?;
             let mut state = self.hub.state.lock();
             let Some(watcher) = state.remove(laggard.key) else {
@@ -176,8 +189,9 @@ impl CatchUp {
             // etcd leaves the revision of this answer 0.
             let response = WatchResponse {
                 canceled: true,
-                compact_revision: compacted,
-                ..answer(watcher.id, 0)
+                header: answer(watcher.id, 0).header,
+                watch_id: watcher.id,
+                ..why.clone()
             };
             place.send(Queued::control(response));
         }

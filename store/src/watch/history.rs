@@ -4,7 +4,7 @@ use bytes::Bytes;
 use revkeep_schemas::etcd_api::etcdserverpb::RangeRequest;
 use revkeep_schemas::etcd_api::mvccpb::KeyValue;
 
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::mvcc::{EventPage, Mvcc};
 
 /// The store's history, as the watchers read it.
@@ -23,7 +23,10 @@ pub trait History: Send + Sync + 'static {
     fn events(&self, from: i64, max_revisions: usize, max_bytes: usize) -> Result<EventPage>;
 
     /// What a key was at a revision; `None` when it was not there or the revision is compacted.
-    fn value_at(&self, key: &Bytes, revision: i64) -> Option<KeyValue>;
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn value_at(&self, key: &Bytes, revision: i64) -> Result<Option<KeyValue>>;
 }
 
 impl History for Mvcc {
@@ -39,12 +42,16 @@ impl History for Mvcc {
         self.events(from, max_revisions, max_bytes)
     }
 
-    fn value_at(&self, key: &Bytes, revision: i64) -> Option<KeyValue> {
+    fn value_at(&self, key: &Bytes, revision: i64) -> Result<Option<KeyValue>> {
         let request = RangeRequest {
             key: key.clone(),
             revision,
             ..RangeRequest::default()
         };
-        self.range(&request).ok()?.kvs.pop()
+        match self.range(&request) {
+            Ok(mut found) => Ok(found.kvs.pop()),
+            Err(StoreError::Compacted) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -292,7 +292,7 @@ impl World {
                 tokio::select! {
                     biased;
                     () = &mut sent => break,
-                    answer = receiver.recv() => answers.push(answer.unwrap()),
+                    answer = receiver.recv() => answers.push(answer.unwrap().unwrap()),
                 }
             }
         }
@@ -306,7 +306,7 @@ impl World {
         let receiver = &mut self.clients[stream].receiver;
         match timeout(Duration::from_millis(200), receiver.recv()).await {
             Ok(answer) => {
-                self.see(stream, answer.unwrap());
+                self.see(stream, answer.unwrap().unwrap());
                 true
             }
             Err(_) => false,

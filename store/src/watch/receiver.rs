@@ -9,6 +9,7 @@ use revkeep_schemas::etcd_api::mvccpb::{Event, event::EventType};
 use super::History;
 use super::hub::StreamGuard;
 use super::outbox::Queue;
+use crate::error::Result;
 
 /// Up to this many look-ups of previous values happen on the async thread; more go to the executor.
 const FEW_LOOKUPS: usize = 8;
@@ -51,9 +52,12 @@ impl WatchReceiver {
     }
 
     /// The next answer. Never ends by itself.
-    pub async fn recv(&mut self) -> Option<WatchResponse> {
+    ///
+    /// # Errors
+    /// When a previous value cannot be read; this answer's events are lost to the client then.
+    pub async fn recv(&mut self) -> Option<Result<WatchResponse>> {
         if let Some(response) = self.ready.pop_front() {
-            return Some(response);
+            return Some(Ok(response));
         }
         let (queued, room) = self.queue.recv().await?;
         let mut response = queued.response;
@@ -61,7 +65,10 @@ impl WatchReceiver {
         // The next answer may come while this one is on its way out.
         drop(room);
         if queued.prev_kv {
-            response.events = self.look_up(response.events).await;
+            response.events = match self.look_up(response.events).await {
+                Ok(events) => events,
+                Err(error) => return Some(Err(error)),
+            };
         }
         if queued.fragment {
             cut(
@@ -69,37 +76,37 @@ impl WatchReceiver {
                 self.guard.hub.options.fragment_bytes,
                 &mut self.ready,
             );
-            self.ready.pop_front()
+            self.ready.pop_front().map(Ok)
         } else {
-            Some(response)
+            Some(Ok(response))
         }
     }
 
     /// Adds to each event what its key was before. What is compacted meanwhile is left out, as in etcd.
-    async fn look_up(&self, mut events: Vec<Event>) -> Vec<Event> {
+    async fn look_up(&self, mut events: Vec<Event>) -> Result<Vec<Event>> {
         let hub = &self.guard.hub;
         if events.len() <= FEW_LOOKUPS {
-            add_previous(&*hub.history, &mut events);
-            return events;
+            add_previous(&*hub.history, &mut events)?;
+            return Ok(events);
         }
         let history = std::sync::Arc::clone(&hub.history);
         let looked_up = hub.options.executor.run(move || {
-            add_previous(&*history, &mut events);
-            events
+            add_previous(&*history, &mut events)?;
+            Ok(events)
         });
-        // Only fails when the runtime stops, and then nobody reads on.
-        looked_up.await.unwrap_or_default()
+        looked_up.await?
     }
 }
 
-fn add_previous(history: &dyn History, events: &mut [Event]) {
+fn add_previous(history: &dyn History, events: &mut [Event]) -> Result<()> {
     for event in events {
         let Some(kv) = &event.kv else { continue };
         let is_creation = event.r#type() == EventType::Put && kv.create_revision == kv.mod_revision;
         if !is_creation {
-            event.prev_kv = history.value_at(&kv.key, kv.mod_revision - 1);
+            event.prev_kv = history.value_at(&kv.key, kv.mod_revision - 1)?;
         }
     }
+    Ok(())
 }
 
 /// Cuts an answer with several events into pieces below `limit` bytes, unless a single event has more. All but the last

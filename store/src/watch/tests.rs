@@ -1,13 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use revkeep_schemas::etcd_api::etcdserverpb::{PutRequest, WatchCreateRequest, WatchResponse};
+use revkeep_schemas::etcd_api::mvccpb::{Event, KeyValue};
 use tokio::time::timeout;
 
-use super::{WatchHub, WatchOptions, WatchReceiver};
+use super::{History, WatchHub, WatchOptions, WatchReceiver};
+use crate::StoreError;
 use crate::backend::{Backend, BackendOptions, MemoryDisk};
 use crate::executor::Executor;
-use crate::mvcc::{Mvcc, MvccOptions};
+use crate::mvcc::{EventPage, Mvcc, MvccOptions, RevisionEvents};
 
 fn store() -> (Arc<Mvcc>, Arc<WatchHub>) {
     let disk = Arc::new(MemoryDisk::new());
@@ -42,6 +45,7 @@ async fn next(receiver: &mut WatchReceiver) -> WatchResponse {
     timeout(Duration::from_secs(5), receiver.recv())
         .await
         .expect("an answer")
+        .unwrap()
         .unwrap()
 }
 
@@ -213,4 +217,76 @@ async fn leaving_ends_everything() {
     stream.create(on("c")).await;
     stream.cancel(0).await;
     assert_eq!(hub.stats(), super::WatchStats::default());
+}
+
+/// A history on a disk that has gone bad.
+struct Unreadable;
+
+impl History for Unreadable {
+    fn revision(&self) -> i64 {
+        9
+    }
+
+    fn compact_revision(&self) -> i64 {
+        0
+    }
+
+    fn events(&self, _: i64, _: usize, _: usize) -> crate::Result<EventPage> {
+        Err(StoreError::damaged(
+            "state.redb",
+            "a row cannot be read".to_owned(),
+        ))
+    }
+
+    fn value_at(&self, _: &Bytes, _: i64) -> crate::Result<Option<KeyValue>> {
+        Err(StoreError::damaged(
+            "state.redb",
+            "a row cannot be read".to_owned(),
+        ))
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told() {
+    let hub = WatchHub::new(Arc::new(Unreadable), WatchOptions::default());
+    let (stream, mut receiver) = hub.stream();
+    let past = WatchCreateRequest {
+        start_revision: 2,
+        ..on("key")
+    };
+    stream.create(past).await;
+    assert!(next(&mut receiver).await.created);
+    let cancelled = next(&mut receiver).await;
+    assert!(cancelled.canceled, "{cancelled:?}");
+    assert!(
+        cancelled.cancel_reason.contains("state.redb"),
+        "{cancelled:?}"
+    );
+    assert_eq!(cancelled.compact_revision, 0);
+
+    let now = WatchCreateRequest {
+        prev_kv: true,
+        ..on("key")
+    };
+    stream.create(now).await;
+    assert!(next(&mut receiver).await.created);
+    let event = Event {
+        kv: Some(KeyValue {
+            key: "key".into(),
+            create_revision: 3,
+            mod_revision: 10,
+            version: 2,
+            ..KeyValue::default()
+        }),
+        ..Event::default()
+    };
+    hub.publish(vec![RevisionEvents {
+        revision: 10,
+        events: vec![event],
+    }]);
+    let answer = timeout(Duration::from_secs(5), receiver.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.is_err(), "{answer:?}");
 }

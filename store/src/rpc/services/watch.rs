@@ -151,11 +151,15 @@ impl Open {
             status = self.leaderless.ended() => Err(status),
             Some(status) = self.failed.recv() => Err(status),
             answer = self.receiver.recv() => {
-                let mut answer = answer?;
-                let header = self.engine.header_without_revision();
-                let revision = answer.header.map_or(0, |header| header.revision);
-                answer.header = Some(api::ResponseHeader { revision, ..header });
-                return Some(Ok(answer));
+                match answer? {
+                    Err(error) => Err(error.into()),
+                    Ok(mut answer) => {
+                        let header = self.engine.header_without_revision();
+                        let revision = answer.header.map_or(0, |header| header.revision);
+                        answer.header = Some(api::ResponseHeader { revision, ..header });
+                        return Some(Ok(answer));
+                    }
+                }
             }
         };
         self.ended = true;
