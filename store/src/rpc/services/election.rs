@@ -133,18 +133,19 @@ async fn campaign(session: Session, request: CampaignRequest) -> StoreResult<Cam
         rev: entered.header.map_or(0, |header| header.revision),
         lease,
     };
+    // The session stood already: it keeps its place, with the new value.
+    let stood = read_by(&entered, 0).filter(|_| !entered.succeeded);
+    if let Some(kv) = &stood {
+        leader.rev = kv.create_revision;
+    }
     let mut candidacy = Candidacy {
         standing: Some((session, leader.clone())),
     };
     let Some((session, _)) = &candidacy.standing else {
         return Err(not_leader());
     };
-    // The session stood already: it keeps its place, with the new value.
-    if let Some(kv) = read_by(&entered, 0).filter(|_| !entered.succeeded) {
-        leader.rev = kv.create_revision;
-        if kv.value != request.value {
-            proclaim(session, &leader, request.value).await?;
-        }
+    if stood.is_some_and(|kv| kv.value != request.value) {
+        proclaim(session, &leader, request.value).await?;
     }
     session.wait_for_elders(&prefix, leader.rev - 1).await?;
     candidacy.standing = None;

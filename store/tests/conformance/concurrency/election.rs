@@ -19,6 +19,7 @@ pub(crate) fn group() -> Group {
             resigning_twice,
             watching_who_leads,
             campaigning_again,
+            going_away_while_another_leads,
             without_a_leader_key,
             with_an_unknown_lease,
         ]
@@ -116,6 +117,31 @@ async fn the_one_before_loses_its_lease(case: &mut Case) -> Result<()> {
     let (won, _) = tokio::try_join!(winning, losing)?;
     assert_eq!(won.leader.context("no leader key")?.lease, second);
     Ok(())
+}
+
+async fn going_away_while_another_leads(case: &mut Case) -> Result<()> {
+    let first = win(case, "first").await?;
+    // It stood already, for it was cut off from the member that it asked before.
+    let second = lease(case).await?;
+    let key = bytes(format!("e/{second:x}"));
+    let stands = PutRequest {
+        lease: second,
+        ..put(&key, "second")
+    };
+    case.put(stands).await?;
+    let waiting = case.campaign(campaign(second, "second"));
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting).await;
+    assert!(early.is_err(), "two lead");
+    // The call is cancelled: nobody stands any more.
+    for _ in 0..200 {
+        if case.range(get(&key)).await?.kvs.is_empty() {
+            let kv = case.leader(who()).await?.kv.context("nobody")?;
+            assert_eq!(kv.key, first.key);
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("it still stands, with nobody behind it")
 }
 
 async fn saying_something_else(case: &mut Case) -> Result<()> {
