@@ -31,7 +31,7 @@ impl DataFolder {
                 )));
             }
         }
-        create(path)?;
+        create_durably(path)?;
         Ok(folder)
     }
 
@@ -118,6 +118,22 @@ fn create(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(|error| failed("create", path, error))
+}
+
+/// Makes a folder, and the names of it and of all above it that were made for it durable.
+fn create_durably(path: &Path) -> Result<()> {
+    let path = std::path::absolute(path).map_err(|error| failed("find", path, error))?;
+    let made: Vec<&Path> = path
+        .ancestors()
+        .take_while(|above| !above.exists())
+        .collect();
+    create(&path)?;
+    for name in made {
+        if let Some(folder) = name.parent() {
+            sync(folder)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a folder durable.
