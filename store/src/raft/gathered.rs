@@ -30,15 +30,28 @@ const ENOUGH_BYTES: usize = 1_000;
 pub(crate) struct Gathered<S> {
     stream: S,
     held: BytesMut,
+    /// A flush of little lets other tasks go first.
+    waits: bool,
     /// Others have been let go first since the last flush.
     waited: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
-    pub(crate) fn new(stream: S) -> Self {
+    /// For the connections of many clients, of which each has little to say.
+    pub(crate) fn patient(stream: S) -> Self {
+        Self {
+            waits: true,
+            ..Self::prompt(stream)
+        }
+    }
+
+    /// For the members among themselves: what one says lets the other go on, and other tasks can be many. Pieces that are
+    /// written before a flush still go together.
+    pub(crate) fn prompt(stream: S) -> Self {
         Self {
             stream,
             held: BytesMut::new(),
+            waits: false,
             waited: false,
         }
     }
@@ -103,7 +116,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.held.is_empty() {
-            if this.held.len() < ENOUGH_BYTES && !this.waited {
+            if this.waits && this.held.len() < ENOUGH_BYTES && !this.waited {
                 this.waited = true;
                 // The runtime wakes this task once it has nothing else to do. To wake it here would wake another thread.
                 let turn = pin!(tokio::task::yield_now());
@@ -187,7 +200,7 @@ mod tests {
     }
 
     fn narrow(seed: u64, most: usize) -> Gathered<Narrow> {
-        Gathered::new(Narrow {
+        Gathered::patient(Narrow {
             taken: Vec::new(),
             writes: 0,
             most,

@@ -24,7 +24,7 @@ use super::{
     Lead, LeaderDuties, Leadership, PeerMember, PeerService, RaftStatus, StopReason,
     core::Core,
     membership::{self, Change},
-    peer::store_error,
+    peer::{MESSAGE_LIMIT_BYTES, store_error},
     proposer::{self, Item, QUEUE_BYTES},
     reads::Read,
     transfer, wire,
@@ -330,7 +330,7 @@ impl<O: Send + 'static> RaftHandle<O> {
     /// The service for the peer port.
     pub fn peer_service(&self) -> PeerServer<PeerService<O>> {
         PeerServer::new(PeerService::new(Arc::clone(&self.core)))
-            .max_decoding_message_size(usize::MAX)
+            .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
             .max_encoding_message_size(usize::MAX)
     }
 

@@ -22,9 +22,11 @@ impl<O> Default for Waiters<O> {
 }
 
 impl<O> Waiters<O> {
-    /// Notes who waits, before the commands leave.
+    /// Notes who waits, before the commands leave; but not who has gone, for nobody would remove it.
     pub(super) fn add(&self, new: impl Iterator<Item = (u64, oneshot::Sender<O>)>) {
-        self.waiting.lock().extend(new);
+        // Whoever goes from now on removes itself once the lock is free.
+        let mut waiting = self.waiting.lock();
+        waiting.extend(new.filter(|(_, waiter)| !waiter.is_closed()));
     }
 
     /// Somebody no longer waits, or has the outcome.

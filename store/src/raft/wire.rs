@@ -94,10 +94,25 @@ pub(super) fn entry(message: api::LogEntry) -> Result<Entry> {
         .ok_or_else(|| StoreError::internal("a log entry does not say where it belongs"))?;
     let body = match message.body {
         None => Body::Blank,
-        Some(api::log_entry::Body::Batch(batch)) => Body::Commands(Commands::new(batch, None)),
+        Some(api::log_entry::Body::Batch(batch)) => {
+            Body::Commands(Commands::new(kept(batch), None))
+        }
         Some(api::log_entry::Body::Membership(body)) => Body::Membership(membership_of(&body)),
     };
     Ok(Entry { id, body })
+}
+
+/// As much a connection reads at once (tonic, `DEFAULT_CODEC_BUFFER_SIZE`).
+const RECEIVED_BYTES: usize = 8 * 1024;
+
+/// Bytes of a message that are kept for longer than the message. A part keeps all of what was received with it in memory,
+/// so what is smaller is copied.
+pub(super) fn kept(bytes: Bytes) -> Bytes {
+    if bytes.len() < RECEIVED_BYTES {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes
+    }
 }
 
 /// What the state machine keeps for us beside its position.

@@ -20,7 +20,7 @@ use tonic::{
 };
 use tower::service_fn;
 
-use super::PROTOCOL;
+use super::{MESSAGE_LIMIT_BYTES, PROTOCOL};
 use crate::raft::{Dial, Gathered};
 
 /// So many calls in a row without an answer, and the connection is given up.
@@ -156,7 +156,7 @@ impl Link {
 
 fn client(channel: Channel) -> PeerClient<Channel> {
     PeerClient::new(channel)
-        .max_decoding_message_size(usize::MAX)
+        .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
         .max_encoding_message_size(usize::MAX)
 }
 
@@ -185,7 +185,7 @@ fn connect(urls: Vec<String>, dial: &Arc<dyn Dial>, patience: Duration) -> Chann
                 let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no peer URL");
                 for url in urls {
                     match dial.dial(&url).await {
-                        Ok(connection) => return Ok(TokioIo::new(Gathered::new(connection))),
+                        Ok(connection) => return Ok(TokioIo::new(Gathered::prompt(connection))),
                         Err(error) => failure = error,
                     }
                 }

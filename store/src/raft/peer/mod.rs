@@ -14,6 +14,10 @@ mod receive;
 mod send;
 mod service;
 
+/// The largest message that a member takes of another, as in etcd (etcd, `server/etcdserver/api/rafthttp/msg_codec.go`,
+/// `readBytesLimit`): far above what is sent, and a bound for whoever else reaches the port.
+pub(super) const MESSAGE_LIMIT_BYTES: usize = 512 << 20;
+
 pub(super) use call::PROTOCOL;
 pub(super) use errors::{is_removed, never_sent, store_error};
 pub(super) use link::{Link, client_of};

@@ -219,7 +219,7 @@ impl<O: Send + 'static> Peer for PeerService<O> {
         }
         let (taken, answer) = oneshot::channel();
         let item = Item {
-            batch: request.batch,
+            batch: wire::kept(request.batch),
             from: proposer::From::Peer(taken),
         };
         let accepted = match self.core.enqueue(item) {

@@ -52,6 +52,8 @@ pub(in crate::server) struct ConnectionOptions {
     pub(in crate::server) allowed_names: Arc<[String]>,
     /// After how long the other side is asked whether it is still there, and how long it may take to say so.
     pub(in crate::server) keep_alive: Option<(Duration, Duration)>,
+    /// Whether answers wait a moment for others to go with.
+    pub(in crate::server) gathers: bool,
 }
 
 /// What answers the requests of a connection.
@@ -195,7 +197,12 @@ async fn talk(
         }
         service.clone().call(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(Gathered::new(stream)), answer);
+    let stream = if options.gathers {
+        Gathered::patient(stream)
+    } else {
+        Gathered::prompt(stream)
+    };
+    let connection = builder.serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         biased;

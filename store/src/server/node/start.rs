@@ -238,6 +238,7 @@ impl Ports {
         let mut listeners = JoinSet::new();
         let (interval, patience) = (config.keepalive_interval, config.keepalive_timeout);
         let of_clients = ConnectionOptions {
+            gathers: true,
             keep_alive: (!interval.is_zero() && !patience.is_zero())
                 .then_some((interval, patience)),
             ..connection_options(config, config.client_tls.as_ref())
@@ -280,6 +281,7 @@ fn connection_options(config: &Config, tls: Option<&TlsFiles>) -> ConnectionOpti
         allowed_names: tls.map_or_else(Arc::default, |tls| tls.allowed_names.clone().into()),
         // Members ask each other as clients.
         keep_alive: None,
+        gathers: false,
     }
 }
 
