@@ -13,14 +13,16 @@ mod clock;
 #[allow(dead_code, reason = "other tests use what this one does not")]
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clock::{Shared, View};
+use futures::TryStreamExt;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use revkeep_schemas::{Revision, RowBuf};
 use revkeep_vault::retention::{Progress, Rules};
 use revkeep_vault::{
@@ -295,6 +297,85 @@ async fn check(world: &World, seed: u64) {
             );
         }
     }
+}
+
+/// Everything that stands but what retention and probes write themselves.
+async fn data(world: &World) -> BTreeSet<String> {
+    let view = View::new(&world.shared, usize::MAX);
+    let all: Vec<_> = view.list(Some(&prefix())).try_collect().await.unwrap();
+    let names = all.into_iter().map(|meta| meta.location.to_string());
+    let data = ["/bases/", "/segments/", "/chunks/"];
+    names
+        .filter(|name| data.iter().any(|folder| name.contains(folder)))
+        .collect()
+}
+
+/// Sweepers alone, until each has stopped.
+async fn sweepers(world: &World) {
+    let life = || View::new(&world.shared, 1 + world.shared.below(400) as usize);
+    let (one, two) = (life(), life());
+    tokio::join!(
+        live(one.clone(), sweeper(world, one)),
+        live(two.clone(), sweeper(world, two)),
+    );
+}
+
+/// Once a chunk of a base is lost, no object goes: any of them may be part of the only path that is left. What was decided
+/// before, still goes.
+#[tokio::test]
+async fn while_a_base_lacks_a_chunk_nothing_goes() {
+    let (mut refusals, mut later) = (0, 0);
+    for seed in seeds() {
+        let world = World::new(seed);
+        let life = || View::new(&world.shared, 300);
+        let (one, two, three) = (life(), life(), life());
+        tokio::join!(
+            live(one.clone(), agent(&world, one)),
+            live(two.clone(), agent(&world, two)),
+            live(three.clone(), sweeper(&world, three)),
+        );
+        let timeline = open(&View::new(&world.shared, usize::MAX)).await.unwrap();
+        // Ends what was decided.
+        let apply = async || timeline.cluster().apply_retention(&world.rules, &Utc).await;
+        world.shared.advance(TimeDelta::hours(12));
+        let _nothing_is_lost_yet = apply().await.unwrap();
+        let bases = timeline.inventory().await.unwrap().bases;
+        let base = &bases[world.shared.below(u32::try_from(bases.len()).unwrap()) as usize];
+        let chunks = &base.manifest.chunks;
+        let chunk = chunks[world.shared.below(u32::try_from(chunks.len()).unwrap()) as usize];
+        let lost = format!("{}/{}", prefix(), timeline.cluster().chunk_object(&chunk));
+        let view = View::new(&world.shared, usize::MAX);
+        let content = view.get(&Path::from(lost.as_str())).await.unwrap();
+        let content = content.bytes().await.unwrap();
+        view.delete(&Path::from(lost.as_str())).await.unwrap();
+
+        let before = data(&world).await;
+        // Much would go by age.
+        world.shared.advance(TimeDelta::days(60));
+        for _ in 0..3 {
+            match apply().await {
+                Err(error) if error.kind() == ErrorKind::Refused => refusals += 1,
+                other => {
+                    let done = other.unwrap();
+                    assert!(!matches!(done, Progress::Swept { .. }), "seed {seed}");
+                }
+            }
+            world.shared.advance(TimeDelta::hours(12));
+        }
+        // A void may have come, in the place of a base that was never finished.
+        let gone: Vec<_> = before.difference(&data(&world).await).cloned().collect();
+        assert!(gone.is_empty(), "seed {seed}: {gone:?}");
+        // Mended, it goes on.
+        view.put(&Path::from(lost.as_str()), content.into())
+            .await
+            .unwrap();
+        sweepers(&world).await;
+        later += before.difference(&data(&world).await).count();
+    }
+    assert!(
+        refusals > 0 && later > 0,
+        "{refusals} refusals, {later} went"
+    );
 }
 
 #[tokio::test]

@@ -224,6 +224,52 @@ async fn a_pin_holds_and_what_is_taken_back_stays() {
 }
 
 #[tokio::test]
+async fn a_base_that_lacks_a_chunk_lets_nothing_go_that_leads_past_it() {
+    let place = Place::new().await;
+    let inventory = place.timeline.inventory().await.unwrap();
+    let [.., before, newest] = &inventory.bases[..] else {
+        panic!("there are several bases")
+    };
+    let mut own = newest.manifest.chunks.iter();
+    let own = own.rfind(|chunk| !before.manifest.chunks.contains(chunk));
+    let chunk = place.timeline.cluster().chunk_object(own.unwrap());
+    let file = place.dir.path().join("vault").join(&chunk);
+    let content = std::fs::read(&file).unwrap();
+    let refused = || {
+        let before = place.objects("");
+        let output = place.run("apply", &["--policy", "keep.toml"]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(16), "{text}");
+        assert!(
+            text.contains(&newest.name) && text.contains(&chunk),
+            "{text}"
+        );
+        assert_eq!(place.objects(""), before);
+    };
+
+    // Before anything is marked.
+    std::fs::remove_file(&file).unwrap();
+    refused();
+    assert_eq!(place.tell("plan")["damaged"][0], newest.name.as_str());
+    std::fs::write(&file, &content).unwrap();
+    // Between the mark and the sweep.
+    assert_eq!(place.tell("apply")["did"], "marked");
+    std::fs::remove_file(&file).unwrap();
+    refused();
+    // Without the base, what leads past it is needed and stays.
+    let root = place.dir.path().join("vault");
+    let manifest = std::fs::read(root.join(&newest.name)).unwrap();
+    std::fs::remove_file(root.join(&newest.name)).unwrap();
+    assert_eq!(place.tell("apply")["did"], "swept");
+    let coverage = Coverage::compute(&place.timeline.inventory().await.unwrap());
+    assert_eq!(coverage.newest(), Some(Revision(399)));
+    // And mended, it is counted on again.
+    std::fs::write(root.join(&newest.name), manifest).unwrap();
+    std::fs::write(&file, &content).unwrap();
+    place.tell("apply");
+}
+
+#[tokio::test]
 async fn a_wrong_policy_deletes_nothing() {
     let place = Place::new().await;
     let before = place.objects("");

@@ -148,7 +148,7 @@ async fn show_plan(
 ) -> Result<(), VaultError> {
     let rules = policy.rules(cluster);
     // A plan alone asks nothing of the store that writes; its clock is asked when it is carried out.
-    let survey = vault.cluster(cluster).survey(Utc::now()).await?;
+    let survey = vault.cluster(cluster).survey_whole(Utc::now()).await?;
     let planned = plan(&survey.history, &rules, &policy.zone);
     let timelines = survey.history.timelines.iter().zip(&planned.timelines);
     let held = held(&survey);
@@ -196,7 +196,7 @@ async fn show_plan(
     }
     for damage in &survey.damaged {
         line(&format!(
-            "  {} cannot be read, so nothing is deleted: {}",
+            "  {} cannot be used, so nothing is deleted: {}",
             damage.name, damage.reason
         ));
     }

@@ -20,7 +20,9 @@
 //!    back, and who deletes late deletes nothing new.
 //! 5. Manifests go before the chunks that they list, so a round that is cut off leaves chunks that nobody needs, which
 //!    the next round finds.
-//! 6. A pin is written, then verdicts are looked for. A verdict is written, then pins are looked for.
+//! 6. A base is counted on only while every chunk that it lists is there: chunks are listed after it, and while one is
+//!    gone, nothing that could stand in for the base is let go.
+//! 7. A pin is written, then verdicts are looked for. A verdict is written, then pins are looked for.
 //!
 //! The window and the points are promises of the plan, which is made anew for the sweep, and only what it lets go then
 //! goes. Times are the store's own, of objects that are there: a writer's clock is read nowhere. They decide how long
@@ -40,6 +42,7 @@ mod rounds;
 mod rules;
 mod survey;
 mod sweep;
+mod whole;
 
 pub use history::{History, Pinned, StoredBase, StoredSegment, TimelineHistory};
 pub use period::Period;

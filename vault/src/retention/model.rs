@@ -1,6 +1,7 @@
 //! The protocol of [`super`] as a small model, of which every reachable state is visited.
 //!
-//! In the vault is an old base that lists a chunk. Two agents write a base each that has the same rows, two sweepers
+//! In the vault is an old base that lists a chunk, and a path that leads past that base from an older one, which the rules
+//! let go because of it. The store may lose the chunk at any time. Two agents write a base each that has the same rows, two sweepers
 //! carry out the same round of deletions, and somebody pins the old base. Each is a list of steps, a step makes one
 //! request or what a store does as one; any of them may stop for ever after any step, which is a crash or a pause
 //! without end. So what holds in every state holds whatever the clocks say.
@@ -29,6 +30,8 @@ enum Without {
     Order,
     /// A chunk is stored again under the name that it had.
     Rounds,
+    /// A base counts whether its chunks are there or not.
+    Whole,
 }
 
 /// Which name of the chunk a base lists: that of the old round or of the new.
@@ -59,6 +62,7 @@ struct Writer {
 struct Final {
     base: bool,
     chunk: bool,
+    path: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -76,6 +80,10 @@ struct State {
     old_base: bool,
     old_chunk: bool,
     new_chunk: bool,
+    /// What brings the same revisions back without the old base.
+    path: bool,
+    /// Whether the store lost the old chunk, and whether that was before any sweeper had decided.
+    lost: Option<bool>,
     mark: bool,
     /// Which writers the verdict waits for.
     verdict: Option<[bool; WRITERS]>,
@@ -93,6 +101,8 @@ impl State {
             old_base: true,
             old_chunk: true,
             new_chunk: false,
+            path: true,
+            lost: None,
             mark: false,
             verdict: None,
             decided: None,
@@ -105,12 +115,16 @@ impl State {
 
     /// What must hold in every state.
     fn broken(&self) -> Option<&'static str> {
-        if self.old_base && !self.old_chunk {
+        if self.lost == Some(true) && !self.path {
+            return Some("the only path that was left is gone");
+        }
+        let gone = !self.old_chunk && self.lost.is_none();
+        if self.old_base && gone {
             return Some("the old base lists a chunk that is gone");
         }
         for writer in self.writers {
             match writer.base {
-                Base::Lists(Some(Chunk::Old)) if !self.old_chunk => {
+                Base::Lists(Some(Chunk::Old)) if gone => {
                     return Some("a new base lists a chunk that is gone");
                 }
                 Base::Lists(Some(Chunk::New)) if !self.new_chunk => {
@@ -173,11 +187,14 @@ impl State {
                     }
                 }
             }
+            // It refuses, and tries again: with a chunk of the base gone, nothing is decided.
+            3 if self.lost.is_some() && self.old_base && without != Without::Whole => return false,
             3 => {
                 let chunk = !self.pin && !self.writers.iter().any(lists_old);
                 self.sweepers[at].decided = Some(Final {
                     base: !self.pin,
                     chunk,
+                    path: true,
                 });
             }
             4 => {
@@ -192,6 +209,7 @@ impl State {
             step @ (5 | 6) => {
                 let chunks_now = (step == 6) != (without == Without::Order);
                 if let Some(decided) = self.sweepers[at].decided {
+                    self.path &= chunks_now || !decided.path;
                     self.old_base &= chunks_now || !decided.base;
                     self.old_chunk &= !chunks_now || !decided.chunk;
                 }
@@ -199,6 +217,17 @@ impl State {
             _ => return false,
         }
         self.sweepers[at].step += 1;
+        true
+    }
+
+    /// The store loses the old chunk.
+    fn lose(&mut self) -> bool {
+        if !self.old_chunk || self.lost.is_some() {
+            return false;
+        }
+        let undecided = self.sweepers.iter().all(|sweeper| sweeper.step <= 3);
+        self.old_chunk = false;
+        self.lost = Some(undecided);
         true
     }
 
@@ -244,6 +273,8 @@ fn visit(without: Without) -> Result<usize, (&'static str, State)> {
         }
         let mut next = state.clone();
         visit(next.person(without), next)?;
+        let mut next = state.clone();
+        visit(next.lose(), next)?;
     }
     Ok(seen.len())
 }
@@ -264,6 +295,7 @@ fn every_rule_is_needed() {
         Without::PinLooks,
         Without::Order,
         Without::Rounds,
+        Without::Whole,
     ] {
         assert!(visit(without).is_err(), "{without:?}");
     }

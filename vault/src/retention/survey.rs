@@ -21,7 +21,8 @@ const PARALLEL_GETS: usize = 8;
 pub struct Survey {
     /// Its bases, segments and pins.
     pub history: History,
-    /// Bases and pins that cannot be read. What they need is not known, so while there are any nothing may be deleted.
+    /// Bases and pins that cannot be read, and bases that lack a chunk, where that was looked for. What is needed beside or
+    /// in place of them is not known, so while there are any nothing may be deleted.
     pub damaged: Vec<Damage>,
 }
 

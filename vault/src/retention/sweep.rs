@@ -70,7 +70,8 @@ impl Cluster {
     /// has ended, deletes what of it the rules still let go and nothing needs.
     ///
     /// # Errors
-    /// `Refused` while a base cannot be read, for what it needs is not known; as the store fails.
+    /// `Refused` while a base cannot be read, for what it needs is not known, or lists a chunk that is gone, for then an older
+    /// path may be the only one; as the store fails.
     pub async fn apply_retention<Z: TimeZone>(
         &self,
         rules: &Rules,
@@ -144,7 +145,8 @@ impl Cluster {
         // announced when the verdict is written.
         let chunks = self.stored_chunks().await?;
         let now = self.vault.objects.now().await?;
-        let survey = self.survey(now).await?;
+        let mut survey = self.survey(now).await?;
+        self.name_incomplete(&mut survey, &chunks).await?;
         let plan = plan(&survey.history, rules, zone);
         let mut objects = going(&survey, &plan, |_| true)?;
         let needed = needed(&survey, &objects);
@@ -303,7 +305,9 @@ impl Cluster {
     ) -> Result<ObjectList, VaultError> {
         let mark = Rounds(self).objects(round, Part::Mark).await?;
         let mark = mark.ok_or_else(|| self.vanished(round, "its mark"))?;
-        let survey = self.survey(self.vault.objects.now().await?).await?;
+        let mut survey = self.survey(self.vault.objects.now().await?).await?;
+        let stored = self.stored_chunks().await?;
+        self.name_incomplete(&mut survey, &stored).await?;
         let plan = plan(&survey.history, rules, zone);
         let marked: HashSet<&str> = mark
             .bases
@@ -313,7 +317,6 @@ impl Cluster {
             .collect();
         let mut objects = going(&survey, &plan, |name| marked.contains(name))?;
         let needed = needed(&survey, &objects);
-        let stored = self.stored_chunks().await?;
         for (hash, round) in mark.chunks {
             let chunk = ChunkName { hash, round };
             if needed.contains(&chunk) {
@@ -404,8 +407,8 @@ fn going(
         return Err(VaultError::new(
             ErrorKind::Refused,
             format!(
-                "retention: {} cannot be read, so what it needs is not known and nothing is deleted: restore it from a \
-                 copy, or remove it ({})",
+                "retention: {} cannot be used, so what else is needed in its place is not known and nothing is deleted: restore \
+                 what is wrong from a copy, or remove it ({})",
                 damage.name, damage.reason
             ),
         ));

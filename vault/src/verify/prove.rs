@@ -91,7 +91,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As the store fails.
-    pub(super) async fn stands(&self, name: &str) -> Result<bool, VaultError> {
+    pub(crate) async fn stands(&self, name: &str) -> Result<bool, VaultError> {
         match self
             .vault
             .objects
