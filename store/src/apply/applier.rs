@@ -1,11 +1,9 @@
 //! What the log is applied to.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use revkeep_schemas::boltdb::DbOptions;
 use tokio::sync::watch;
 
 use super::Outcome;
@@ -14,7 +12,7 @@ use crate::alarm::Alarms;
 use crate::auth::token::Tokens;
 use crate::auth::{Auth, BcryptCost};
 use crate::backend::{Backend, Position};
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::lease::{Lessor, LessorOptions};
 use crate::members::Members;
 use crate::mvcc::{Mvcc, MvccOptions};
@@ -58,8 +56,6 @@ pub struct Shared {
     pub lessor: Arc<Lessor>,
     /// The watchers.
     pub watchers: Arc<WatchHub>,
-    /// The index of the last applied entry.
-    pub applied: watch::Receiver<u64>,
 }
 
 /// Applies the log. Only one entry at a time; everything in [`Shared`] may be read beside it.
@@ -92,7 +88,6 @@ impl Applier {
             members: Arc::new(Members::open(Arc::clone(&backend))?),
             lessor: Arc::new(Lessor::new(Arc::clone(&mvcc) as _, options.lessor)),
             watchers: WatchHub::new(Arc::clone(&mvcc) as _, options.watch),
-            applied: applied.subscribe(),
             backend,
             mvcc,
         };
@@ -107,11 +102,6 @@ impl Applier {
     /// The parts that others read.
     pub fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    fn no_snapshot(&self, error: io::Error) -> StoreError {
-        let folder = self.snapshot_folder.display();
-        StoreError::disk(format!("make a snapshot file in {folder}"), error)
     }
 
     /// The bound on the database's size.
@@ -168,21 +158,10 @@ impl StateMachine for Applier {
 
     fn snapshot(&self) -> Result<SnapshotFile> {
         let view = self.shared.backend.view();
-        let mut failed = None;
-        let file = tempfile::Builder::new()
-            .prefix("snapshot-")
-            .suffix(".db")
-            .make_in(&self.snapshot_folder, |path| {
-                snapshot::export(&view, path, DbOptions::default())
-                    .map_err(|error| io::Error::other(failed.insert(error).clone()))
-            });
-        let path = file
-            .map_err(|error| failed.unwrap_or_else(|| self.no_snapshot(error)))?
-            .into_temp_path();
         Ok(SnapshotFile {
             position: view.position(),
             raft_bytes: view.raft_state(),
-            path,
+            path: snapshot::export_into(&view, &self.snapshot_folder)?,
         })
     }
 

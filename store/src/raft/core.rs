@@ -1,13 +1,16 @@
 //! What all parts of a running member share.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
     sync::{Mutex, mpsc, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -23,6 +26,9 @@ use super::{
     wire::Applied,
 };
 use crate::{Result, StoreError, executor::Executor};
+
+/// How long a leader waits to have applied what is agreed on before it speaks of leases (etcd, `applyTimeout`).
+const APPLIED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What all parts of a running member share.
 pub(super) struct Core<O: Send + 'static> {
@@ -118,6 +124,14 @@ impl<O: Send + 'static> Core<O> {
             waited = waited => waited.map(drop).map_err(|_| StoreError::Stopped),
             () = self.stopper.stopped() => Err(StoreError::Stopped),
         }
+    }
+
+    /// Waits until this member has applied what it knows to be agreed on. A leader does before it speaks of leases: who asks
+    /// may have applied more, a lease's grant for one (etcd, `server/lease/leasehttp/http.go`).
+    pub(super) async fn have_applied(&self) -> Result<()> {
+        let applied = self.until_applied(self.marks.committed());
+        let applied = timeout(APPLIED_WITHIN, applied).await;
+        applied.unwrap_or(Err(StoreError::TimeoutWaitAppliedIndex))
     }
 
     pub(super) fn is_handing_over(&self) -> bool {

@@ -327,6 +327,14 @@ impl<O: Send + 'static> RaftHandle<O> {
             .map_err(|status| store_error(&status))
     }
 
+    /// Waits until this member has applied what it knows to be agreed on.
+    ///
+    /// # Errors
+    /// [`StoreError::TimeoutWaitAppliedIndex`] when that takes more than a second.
+    pub async fn have_applied(&self) -> Result<()> {
+        self.core.have_applied().await
+    }
+
     /// The service for the peer port.
     pub fn peer_service(&self) -> PeerServer<PeerService<O>> {
         PeerServer::new(PeerService::new(Arc::clone(&self.core)))

@@ -27,6 +27,7 @@ use tonic_health::server::HealthReporter;
 
 use super::calls::{Calls, Method, MethodKind};
 use super::engine::Engine;
+use super::leaderless::requires_leader;
 use super::services::{
     AuthService, ClusterService, ElectionService, KvService, LeaseService, LockService,
     MaintenanceService, WatchService,
@@ -113,10 +114,7 @@ impl Grpc {
 
     /// What is refused before its service sees it.
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<()> {
-        if headers
-            .get("hasleader")
-            .is_some_and(|value| value == "true")
-        {
+        if requires_leader(headers) {
             self.engine.require_leader()?;
         }
         let etcds = path.starts_with("/etcdserverpb.") || path.starts_with("/v3");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
-use tonic::metadata::MetadataMap;
+use tonic::codegen::http::HeaderMap;
 
 use super::engine::Engine;
 use crate::error::StoreError;
@@ -19,8 +19,8 @@ const REQUIRE_LEADER: &str = "hasleader";
 const ELECTIONS_WITHOUT: u32 = 3;
 
 /// Whether a request asks to be refused while the member knows no leader.
-pub(super) fn requires_leader(metadata: &MetadataMap) -> bool {
-    metadata
+pub(super) fn requires_leader(headers: &HeaderMap) -> bool {
+    headers
         .get(REQUIRE_LEADER)
         .is_some_and(|value| value == "true")
 }
@@ -41,7 +41,7 @@ struct Asked {
 impl Leaderless {
     /// What a stream's first request asks for.
     pub(super) fn of<T>(engine: &Engine, request: &tonic::Request<T>) -> Self {
-        let asked = requires_leader(request.metadata()).then(|| Asked {
+        let asked = requires_leader(request.metadata().as_ref()).then(|| Asked {
             leadership: engine.watch_leadership(),
             patience: engine.options().election_timeout * ELECTIONS_WITHOUT,
             lost: None,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, stream};
-use revkeep_schemas::boltdb::DbOptions;
 use revkeep_schemas::etcd_api::etcdserverpb::SnapshotResponse;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
@@ -31,19 +30,7 @@ pub(super) async fn pieces(engine: &Engine) -> Result<Pieces> {
     let executor = engine.options().executor;
     let file = executor
         .run(move || {
-            let path = tempfile::Builder::new()
-                .prefix("snapshot-")
-                .make_in(&folder, |path| {
-                    crate::snapshot::export(&backend.view(), path, DbOptions::default())
-                        .map_err(std::io::Error::other)
-                })
-                .map_err(|error| {
-                    StoreError::internal_from(
-                        format!("cannot write a snapshot into {}", folder.display()),
-                        error,
-                    )
-                })?
-                .into_temp_path();
+            let path = crate::snapshot::export_into(&backend.view(), &folder)?;
             let failed = |error| cannot_read(&path, error);
             let file = File::open(&path).map_err(failed)?;
             let left = file.metadata().map_err(failed)?.len();

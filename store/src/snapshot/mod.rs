@@ -6,5 +6,5 @@
 mod export;
 mod import;
 
-pub use export::export;
+pub use export::{export, export_into};
 pub use import::{import, position_of};

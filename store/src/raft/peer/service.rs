@@ -1,6 +1,6 @@
 //! What a member answers to the others.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use openraft::{
@@ -10,7 +10,7 @@ use openraft::{
 use revkeep_schemas::store_api::{
     self as api, append_response::Outcome, peer_server::Peer, reconfigure_request::Change as Wanted,
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{PROTOCOL, call, errors::removed, receive};
@@ -29,9 +29,6 @@ use crate::{
 
 #[cfg(test)]
 mod tests;
-
-/// How long a leader waits to have applied what is agreed on before it speaks of leases (etcd, `applyTimeout`).
-const APPLIED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a member answers to the others, on the peer port.
 pub struct PeerService<O: Send + 'static> {
@@ -76,14 +73,6 @@ impl<O: Send + 'static> PeerService<O> {
     fn has_leader(&self) -> bool {
         let election = self.core.config.election;
         self.core.leads() || self.core.contact.leader_within(election).is_some()
-    }
-
-    /// Waits until this member has applied what it knows to be agreed on: who asks may have applied more, a lease's grant
-    /// for one (etcd, `server/lease/leasehttp/http.go`).
-    async fn have_applied(&self) -> Result<(), StoreError> {
-        let applied = self.core.until_applied(self.core.marks.committed());
-        let applied = timeout(APPLIED_WITHIN, applied).await;
-        applied.unwrap_or(Err(StoreError::TimeoutWaitAppliedIndex))
     }
 
     fn ballot(&self) -> api::Ballot {
@@ -281,7 +270,7 @@ impl<O: Send + 'static> Peer for PeerService<O> {
         let request = request.into_inner();
         self.caller(request.route.as_ref())?;
         let duties = self.core.duties.get().ok_or(StoreError::NotPrimary)?;
-        self.have_applied().await?;
+        self.core.have_applied().await?;
         let ttl = duties.renew_lease(request.id).await?;
         Ok(Response::new(api::RenewLeaseResponse { ttl }))
     }
@@ -293,7 +282,7 @@ impl<O: Send + 'static> Peer for PeerService<O> {
         let request = request.into_inner();
         self.caller(request.route.as_ref())?;
         let duties = self.core.duties.get().ok_or(StoreError::NotPrimary)?;
-        self.have_applied().await?;
+        self.core.have_applied().await?;
         let wanted = request.request.unwrap_or_default();
         let response = duties.lease_time_to_live(wanted).await?;
         Ok(Response::new(api::LeaseTimeToLiveAnswer {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use revkeep_schemas::etcd_api::etcdserverpb as api;
 use revkeep_schemas::store_api::proposal::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::core::mismatch;
 use super::{Caller, Engine};
@@ -13,8 +13,8 @@ use crate::apply::quota::lease_cost;
 use crate::auth::AuthInfo;
 use crate::error::{Result, StoreError};
 
-/// How long a leader waits to have applied what is agreed on before it speaks of leases (etcd, `applyTimeout`).
-const APPLIED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a leader may take to keep the leases' time, as it may to have applied what is agreed on.
+const PRIMARY_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often a new leader looks whether it keeps the leases' time already.
 const PRIMARY_POLL: Duration = Duration::from_millis(5);
@@ -75,7 +75,7 @@ impl Engine {
 
     async fn renew(&self, caller: Option<&AuthInfo>, id: i64) -> Result<i64> {
         if self.leadership().is_leader() {
-            self.wait_applied().await?;
+            self.raft.have_applied().await?;
             self.check_renew(caller, id)?;
             match self.shared.lessor.renew(id).await {
                 Err(StoreError::NotPrimary) => {}
@@ -126,9 +126,9 @@ impl Engine {
         &self,
         request: api::LeaseTimeToLiveRequest,
     ) -> Result<api::LeaseTimeToLiveResponse> {
-        let until = Instant::now() + APPLIED_WITHIN;
+        let until = Instant::now() + PRIMARY_WITHIN;
         while self.leadership().is_leader() {
-            self.wait_applied().await?;
+            self.raft.have_applied().await?;
             match self.shared.lessor.time_to_live(request) {
                 // Elected just now: the lessor follows in a moment.
                 Err(StoreError::NotPrimary) if Instant::now() < until => sleep(PRIMARY_POLL).await,
@@ -150,20 +150,5 @@ impl Engine {
             header: Some(self.header()),
             leases: ids.into_iter().map(|id| api::LeaseStatus { id }).collect(),
         })
-    }
-
-    /// Waits until this member has applied what it knows to be agreed on.
-    async fn wait_applied(&self) -> Result<()> {
-        let committed = self.raft.status().committed;
-        let mut applied = self.shared.applied.clone();
-        let reached = timeout(
-            APPLIED_WITHIN,
-            applied.wait_for(|applied| *applied >= committed),
-        );
-        match reached.await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(StoreError::Stopped),
-            Err(_) => Err(StoreError::TimeoutWaitAppliedIndex),
-        }
     }
 }

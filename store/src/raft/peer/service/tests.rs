@@ -1,6 +1,9 @@
 //! What other members are told while this one applies more slowly than they do.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -8,7 +11,7 @@ use revkeep_schemas::{
     etcd_api::etcdserverpb::{LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest},
     store_api::proposal::Command,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
