@@ -134,18 +134,21 @@ impl Source {
         }
     }
 
-    /// Whether a round of deletions took any of it: then what is missing is no damage.
-    #[must_use]
-    pub fn is_swept(&self, swept: &HashSet<String>) -> bool {
+    /// Whether a round of deletions took any of it: then what is missing is no damage. What the store kept of such a round,
+    /// because it is locked for one, was not taken.
+    ///
+    /// # Errors
+    /// As the vault fails.
+    pub async fn is_swept(&self) -> Result<bool, RestoreError> {
         let cluster = self.timeline.cluster();
-        let base = |base: &BaseEntry| {
-            let mut chunks = base.manifest.chunks.iter();
-            swept.contains(&base.name)
-                || chunks.any(|chunk| swept.contains(&cluster.chunk_path(chunk.into())))
-        };
         let segments = self.inventory.segments.iter().chain(&self.set_aside);
-        let mut names = segments.map(|segment| &segment.name);
-        names.any(|name| swept.contains(name)) || self.inventory.bases.iter().any(base)
+        let mut names: HashSet<_> = segments.map(|segment| segment.name.clone()).collect();
+        for base in self.inventory.bases.iter().chain(&self.bases_aside) {
+            names.insert(base.name.clone());
+            let chunks = base.manifest.chunks.iter();
+            names.extend(chunks.map(|chunk| cluster.chunk_object(chunk)));
+        }
+        Ok(cluster.has_swept_any(&names).await?)
     }
 
     /// Takes segments out of the inventory, by their positions, because they cannot be used.

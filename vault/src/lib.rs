@@ -17,6 +17,7 @@ mod credentials;
 pub mod door;
 mod error;
 pub mod fail_point;
+mod holes;
 mod inventory;
 mod layout;
 mod objects;

@@ -28,6 +28,8 @@ pub struct Vault {
     pub(crate) id: VaultId,
     pub(crate) writer: Arc<str>,
     pub(crate) cache: Option<Arc<IndexCache>>,
+    /// Which store it is in, and where: a copy elsewhere has the same id.
+    pub(crate) place: Arc<str>,
 }
 
 impl Vault {
@@ -37,8 +39,12 @@ impl Vault {
     /// # Errors
     /// `Config` for a URL, credentials or permissions that do not work, `Corrupt` for a damaged `FORMAT`.
     pub async fn create(url: &str) -> Result<Self, VaultError> {
-        let Backend { store, prefix } = backend::open(url, true).await?;
-        Self::create_with_store(store, prefix).await
+        let Backend {
+            store,
+            prefix,
+            place,
+        } = backend::open(url, true).await?;
+        Ok(Self::create_with_store(store, prefix).await?.at(&place))
     }
 
     /// Opens the vault at a URL; writes nothing.
@@ -46,9 +52,14 @@ impl Vault {
     /// # Errors
     /// `NotFound` where there is none, and as [`Vault::create`].
     pub async fn open(url: &str) -> Result<Self, VaultError> {
-        let Backend { store, prefix } = backend::open(url, false).await?;
+        let Backend {
+            store,
+            prefix,
+            place,
+        } = backend::open(url, false).await?;
         Self::with_store(store, prefix)
             .await
+            .map(|vault| vault.at(&place))
             .map_err(|error| match error.kind() {
                 ErrorKind::NotFound => {
                     VaultError::new(ErrorKind::NotFound, format!("there is no vault at {url}"))
@@ -65,13 +76,18 @@ impl Vault {
     /// # Errors
     /// `Config` for a URL or credentials that do not work, `NotFound` for a folder that is not there.
     pub async fn known(url: &str, id: VaultId) -> Result<Self, VaultError> {
-        let Backend { store, prefix } = backend::open(url, false).await?;
-        Ok(Self::known_with_store(store, prefix, id))
+        let Backend {
+            store,
+            prefix,
+            place,
+        } = backend::open(url, false).await?;
+        Ok(Self::known_with_store(store, prefix, id).at(&place))
     }
 
     /// [`Vault::known`] at a prefix of a store that the caller has made.
     pub fn known_with_store(store: Arc<dyn ObjectStore>, prefix: Path, id: VaultId) -> Self {
         Self {
+            place: prefix.as_ref().into(),
             objects: Objects::new(store, prefix).unproven(Unproven::new(id)),
             id,
             writer: WRITER.into(),
@@ -84,9 +100,11 @@ impl Vault {
     /// # Errors
     /// As [`Vault::open`].
     pub async fn with_store(store: Arc<dyn ObjectStore>, prefix: Path) -> Result<Self, VaultError> {
+        let place = prefix.as_ref().into();
         let objects = Objects::new(store, prefix);
         let id = id_of(&objects).await?;
         Ok(Self {
+            place,
             objects,
             id,
             writer: WRITER.into(),
@@ -114,6 +132,11 @@ impl Vault {
         let (Created::New | Created::Exists) = objects.create(FORMAT, object).await?;
         fail_point::reached("vault.made");
         Self::with_store(store, prefix).await
+    }
+
+    fn at(mut self, place: &str) -> Self {
+        self.place = place.into();
+        self
     }
 
     /// Names the writer that stands in every object, for people: program, version, host.

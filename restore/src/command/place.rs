@@ -1,7 +1,6 @@
 //! Where commands keep what is theirs.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::error::{Kind, RestoreError};
 
@@ -17,10 +16,4 @@ pub(super) fn state_folder(named: Option<PathBuf>, name: &str) -> Result<PathBuf
             format!("there is neither HOME nor XDG_STATE_HOME. Try: --{name} DIR"),
         )
     })
-}
-
-/// Seconds as whole milliseconds.
-pub(super) fn milliseconds(seconds: f64) -> u64 {
-    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use revkeep_schemas::Revision;
-use revkeep_vault::verify::{Depth, Ledger, Verification, VerifyOptions};
-use revkeep_vault::{Cluster, ProofKind, Receipt, TimelineId, Vault, size};
+use revkeep_vault::verify::{Depth, Ledger, Replayed, Verification, VerifyOptions};
+use revkeep_vault::{Cluster, ClusterName, Vault, size};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -92,40 +90,51 @@ pub(super) async fn run(
 ) -> Result<(), RestoreError> {
     let folder = place::state_folder(arguments.ledger.clone(), "ledger")?;
     let opened = Vault::open(vault).await?;
-    let mut clusters = Vec::new();
-    for name in &arguments.clusters {
-        clusters.push(find_cluster(&opened, &checked(name)?).await?);
-    }
-    if clusters.is_empty() {
-        let all = opened.clusters().await?;
-        clusters = all.iter().map(|name| opened.cluster(name)).collect();
-    }
+    let known = Ledger::clusters(&folder, &opened);
+    let clusters = chosen(
+        &opened,
+        arguments,
+        known.as_ref().map_or(&[][..], Vec::as_slice),
+    )
+    .await?;
     let mut verified = Verified {
         clusters: Vec::new(),
     };
-    let mut failed = None;
+    // What fails is told at the end: what is wrong in the vault weighs more.
+    let mut failed = known.err().map(RestoreError::from);
     let mut ledgers = Vec::new();
     let cancelled = signals::cancellation();
     for cluster in clusters {
-        let mut ledger = Ledger::open(&folder, vault, cluster.vault().id(), cluster.name())?;
-        let verifying = verify(&cluster, arguments, &mut ledger, &cancelled, &mut verified);
-        failed = Box::pin(verifying).await.err();
-        ledgers.push(ledger);
-        if failed.is_some() {
-            break;
+        let verifying = verify(
+            &cluster,
+            arguments,
+            &folder,
+            &cancelled,
+            &mut verified,
+            &mut ledgers,
+        );
+        if let Err(error) = Box::pin(verifying).await {
+            let interrupted = error.kind() == Kind::Interrupted;
+            tracing::warn!(cluster = %cluster.name(), %error, "a cluster could not be verified");
+            failed.get_or_insert(error);
+            if interrupted {
+                break;
+            }
         }
     }
     let wrong: usize = verified.clusters.iter().map(ClusterVerified::wrong).sum();
     answer(&verified, output)?;
     // After it was told: what is accepted is told once. What was read counts, however it ended.
     for ledger in &ledgers {
-        ledger.save()?;
+        if let Err(error) = ledger.save() {
+            failed.get_or_insert(error.into());
+        }
     }
     match failed {
         Some(error) if wrong == 0 => Err(error),
         None if wrong == 0 => Ok(()),
         failed => {
-            let also = failed.map(|error| format!("; and not all was verified: {error}"));
+            let also = failed.map(|error| format!("; and not all went well: {error}"));
             Err(RestoreError::new(
                 Kind::Verification,
                 format!(
@@ -137,14 +146,41 @@ pub(super) async fn run(
     }
 }
 
+/// The clusters that were named; by default all, also those that are gone and of which `known` ledgers tell.
+async fn chosen(
+    vault: &Vault,
+    arguments: &Arguments,
+    known: &[ClusterName],
+) -> Result<Vec<Cluster>, RestoreError> {
+    let mut clusters = Vec::new();
+    for name in &arguments.clusters {
+        let name = checked(name)?;
+        clusters.push(if known.contains(&name) {
+            vault.cluster(&name)
+        } else {
+            find_cluster(vault, &name).await?
+        });
+    }
+    if arguments.clusters.is_empty() {
+        let mut all = vault.clusters().await?;
+        all.extend_from_slice(known);
+        all.sort_unstable();
+        all.dedup();
+        clusters = all.iter().map(|name| vault.cluster(name)).collect();
+    }
+    Ok(clusters)
+}
+
 async fn verify(
     cluster: &Cluster,
     arguments: &Arguments,
-    ledger: &mut Ledger,
+    folder: &Path,
     cancelled: &watch::Receiver<bool>,
     verified: &mut Verified,
+    ledgers: &mut Vec<Ledger>,
 ) -> Result<(), RestoreError> {
     let started = Instant::now();
+    let mut ledger = Ledger::open(folder, cluster.vault(), cluster.name())?;
     let options = VerifyOptions {
         depth: if arguments.quick {
             Depth::Listed
@@ -159,20 +195,16 @@ async fn verify(
     let bar = Arc::new(bar(cluster));
     let shown = |bytes| bar.inc(bytes);
     let mut stop = cancelled.clone();
-    let objects = tokio::select! {
-        done = cluster.verify(&options, ledger, &shown) => done?,
-        Ok(_) = stop.wait_for(|cancelled| *cancelled) => {
-            return Err(RestoreError::new(
-                Kind::Interrupted,
-                "interrupted; what was read is noted, and --period leaves it out",
-            ));
-        }
+    let verified_now = tokio::select! {
+        done = cluster.verify(&options, &mut ledger, &shown) => done.map_err(RestoreError::from),
+        Ok(_) = stop.wait_for(|cancelled| *cancelled) => Err(RestoreError::new(
+            Kind::Interrupted,
+            "interrupted; what was read is noted, and --period leaves it out",
+        )),
     };
-    let unsound: BTreeSet<_> = objects
-        .findings
-        .iter()
-        .map(|it| it.object.clone())
-        .collect();
+    ledgers.push(ledger);
+    let objects = verified_now?;
+    let unusable: BTreeSet<_> = objects.unusable().map(str::to_owned).collect();
     let mut one = ClusterVerified {
         objects,
         deep: None,
@@ -183,11 +215,17 @@ async fn verify(
         if arguments.deep {
             let shown = bar.clone();
             let progress = Arc::new(move |bytes| shown.inc(bytes));
-            one.deep = Some(Box::pin(deep(cluster, &unsound, cancelled, progress)).await?);
+            one.deep = Some(Box::pin(deep(cluster, &unusable, cancelled, progress)).await?);
             one.seconds = started.elapsed().as_secs_f64();
         }
-        if arguments.receipt {
-            one.receipt = Some(cluster.put_receipt(&receipt(&one)).await?.name);
+        if arguments.receipt && one.objects.is_anything_there() {
+            let replayed = one.deep.as_ref().map(|deep| Replayed {
+                rows: deep.rows,
+                hashes: deep.hashes,
+                findings: deep.findings.len() as u64,
+            });
+            let receipt = one.objects.receipt(started.elapsed(), replayed);
+            one.receipt = Some(cluster.put_receipt(&receipt).await?.name);
         }
         Ok(())
     };
@@ -203,35 +241,6 @@ fn bar(cluster: &Cluster) -> ProgressBar {
     match ProgressStyle::with_template("{elapsed_precise} {msg}: {bytes} read, {bytes_per_sec}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-fn receipt(verified: &ClusterVerified) -> Receipt {
-    let wrong = verified.wrong();
-    let depth = match &verified.deep {
-        Some(deep) => format!(
-            ", {} rows were replayed and give {} HashKV of the source",
-            deep.rows, deep.hashes
-        ),
-        None => String::new(),
-    };
-    Receipt {
-        kind: ProofKind::Verification,
-        sound: wrong == 0,
-        summary: format!(
-            "{} of {} objects were read, {wrong} things are wrong{depth}",
-            verified.objects.read_objects, verified.objects.objects
-        ),
-        ended_unix_ms: Utc::now().timestamp_millis(),
-        took_ms: place::milliseconds(verified.seconds),
-        timeline: TimelineId(0),
-        revision: Revision::ZERO,
-        compact_revision: Revision::ZERO,
-        hash: 0,
-        server: String::new(),
-        objects: verified.objects.read_objects,
-        bytes: verified.objects.read_bytes,
-        findings: wrong as u64,
     }
 }
 
@@ -277,6 +286,16 @@ impl fmt::Display for ClusterVerified {
                 f,
                 "  left      {} objects are due and were not read",
                 objects.left
+            )?;
+        }
+        if objects.depth == Depth::Listed {
+            writeln!(f, "  depth     segments and chunks were listed, not read")?;
+        }
+        if !objects.accepted.is_empty() {
+            writeln!(
+                f,
+                "  accepted  {} objects are missing, which was accepted",
+                objects.accepted.len()
             )?;
         }
         if objects.unused_chunks > 0 {

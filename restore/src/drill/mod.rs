@@ -172,7 +172,7 @@ impl Drill {
             Ok(()) => Ok(drilled),
             Err(error) if tells_of_the_vault(error.kind()) => {
                 // What retention deleted meanwhile is no damage.
-                if source.is_swept(&cluster.swept().await?) {
+                if source.is_swept().await? {
                     return Err(RestoreError::new(
                         Kind::Failed,
                         "retention has deleted what this revision needs while it was restored: run the drill again",

@@ -53,7 +53,7 @@ struct Span {
     to: Revision,
 }
 
-/// Replays a cluster, without the objects that are known to be unsound. `progress` is told the bytes of rows that were worked
+/// Replays a cluster, without the objects that are known to be damaged or gone. `progress` is told the bytes of rows that were worked
 /// through, unpacked.
 ///
 /// # Errors
@@ -88,7 +88,7 @@ pub async fn deep(
         for at in 0..inventory.bases.len() {
             for span in spans(&inventory, at) {
                 found
-                    .add(cluster, &timeline, span, cancelled, progress.clone())
+                    .add(&timeline, span, cancelled, progress.clone())
                     .await?;
             }
         }
@@ -99,7 +99,6 @@ pub async fn deep(
 impl Deep {
     async fn add(
         &mut self,
-        cluster: &Cluster,
         timeline: &Timeline,
         span: Span,
         cancelled: &watch::Receiver<bool>,
@@ -119,7 +118,7 @@ impl Deep {
             }
             Err(error) if tells_of_the_vault(error.kind()) => {
                 // Retention may have deleted some of it meanwhile.
-                if !source.is_swept(&cluster.swept().await?) {
+                if !source.is_swept().await? {
                     self.findings.push(Contradiction {
                         timeline: timeline.id(),
                         base,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use url::Url;
 
-use super::{Backend, bucket, prefix, refused, retry, unknown};
+use super::{Backend, bucket, place, prefix, refused, retry, unknown};
 use crate::credentials;
 use crate::error::VaultError;
 
@@ -29,9 +29,20 @@ pub(super) async fn open(url: &Url) -> Result<Backend, VaultError> {
     }
     let prefix = prefix(url)?;
     credentials::azure(url, account, |name| std::env::var(name).ok()).await?;
+    let keys = [
+        AzureConfigKey::Endpoint,
+        AzureConfigKey::AccountName,
+        AzureConfigKey::ContainerName,
+    ];
+    let place = place(
+        "az",
+        keys.map(|key| builder.get_config_value(&key)),
+        &prefix,
+    );
     let store = builder.with_retry(retry()).build().map_err(refused(url))?;
     Ok(Backend {
         store: Arc::new(store),
         prefix,
+        place,
     })
 }

@@ -7,7 +7,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{ClientConfigKey, gcp::GoogleConfigKey};
 use url::Url;
 
-use super::{Backend, bucket, prefix, refused, retry, unknown};
+use super::{Backend, bucket, place, prefix, refused, retry, unknown};
 use crate::credentials;
 use crate::error::VaultError;
 
@@ -29,10 +29,17 @@ pub(super) async fn open(url: &Url) -> Result<Backend, VaultError> {
     let prefix = prefix(url)?;
     let variable = |name: &str| std::env::var(name).ok();
     credentials::gcs(url, well_known(), variable).await?;
+    let keys = [GoogleConfigKey::BaseUrl, GoogleConfigKey::Bucket];
+    let place = place(
+        "gs",
+        keys.map(|key| builder.get_config_value(&key)),
+        &prefix,
+    );
     let store = builder.with_retry(retry()).build().map_err(refused(url))?;
     Ok(Backend {
         store: Arc::new(store),
         prefix,
+        place,
     })
 }
 

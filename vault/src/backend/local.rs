@@ -30,12 +30,14 @@ pub(super) fn open(url: &Url, create: bool) -> Result<Backend, VaultError> {
             format!("vault {url}: there is no such folder"),
         ));
     }
+    let place = format!("file\n{}", dir.display());
     let store = LocalFileSystem::new_with_prefix(dir)
         .map_err(VaultError::store(format_args!("vault {url}")))?
         .with_fsync(true);
     Ok(Backend {
         store: Arc::new(store),
         prefix: Path::default(),
+        place,
     })
 }
 

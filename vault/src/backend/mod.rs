@@ -20,6 +20,8 @@ use crate::fail_point;
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) prefix: Path,
+    /// Which store that is, whatever of it the URL names and whatever the environment.
+    pub(crate) place: String,
 }
 
 /// The shapes of a vault's address.
@@ -46,6 +48,7 @@ pub(crate) async fn open(address: &str, create: bool) -> Result<Backend, VaultEr
         "memory" => Ok(Backend {
             store: Arc::new(InMemory::new()),
             prefix: Path::default(),
+            place: "memory".to_owned(),
         }),
         "s3" => s3::open(&url).await,
         "az" => azure::open(&url).await,
@@ -87,6 +90,12 @@ fn prefix(url: &Url) -> Result<Path, VaultError> {
         .map_err(|error| config(format!("vault {url}: its prefix is no path")).with_source(error))
 }
 
+/// A store by what tells it from others of its kind.
+fn place<const N: usize>(kind: &str, parts: [Option<String>; N], prefix: &Path) -> String {
+    let parts = parts.map(|part| part.unwrap_or_default().trim_end_matches('/').to_owned());
+    format!("{kind}\n{}\n{prefix}", parts.join("\n"))
+}
+
 /// A setting in the URL that its kind of store does not have.
 fn unknown(url: &Url, setting: &str, settings: &str) -> VaultError {
     config(format!(
@@ -122,6 +131,24 @@ mod tests {
         ] {
             let error = open(address, false).await.map(|_| ()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{address}: {error}");
+        }
+    }
+
+    #[test]
+    fn places_differ_by_whatever_names_the_store() {
+        let of = |parts: [&str; 2], prefix: &str| {
+            let parts = parts.map(|part| Some(part.to_owned()).filter(|part| !part.is_empty()));
+            place("s3", parts, &Path::from(prefix))
+        };
+        let one = of(["http://one", "bucket"], "a");
+        assert_eq!(one, of(["http://one/", "bucket"], "a"));
+        for other in [
+            of(["http://two", "bucket"], "a"),
+            of(["", "bucket"], "a"),
+            of(["http://one", "other"], "a"),
+            of(["http://one", "bucket"], "b"),
+        ] {
+            assert_ne!(one, other);
         }
     }
 

@@ -6,7 +6,7 @@ use object_store::ClientConfigKey;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use url::Url;
 
-use super::{Backend, bucket, prefix, refused, retry, unknown};
+use super::{Backend, bucket, place, prefix, refused, retry, unknown};
 use crate::credentials;
 use crate::error::VaultError;
 use crate::fail_point;
@@ -29,9 +29,21 @@ pub(super) async fn open(url: &Url) -> Result<Backend, VaultError> {
     }
     let prefix = prefix(url)?;
     credentials::s3(url, |name| std::env::var(name).ok()).await?;
+    let keys = [
+        AmazonS3ConfigKey::S3Endpoint,
+        AmazonS3ConfigKey::Endpoint,
+        AmazonS3ConfigKey::Region,
+        AmazonS3ConfigKey::Bucket,
+    ];
+    let place = place(
+        "s3",
+        keys.map(|key| builder.get_config_value(&key)),
+        &prefix,
+    );
     let store = builder.with_retry(retry()).build().map_err(refused(url))?;
     Ok(Backend {
         store: Arc::new(store),
         prefix,
+        place,
     })
 }

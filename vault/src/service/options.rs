@@ -20,7 +20,7 @@ pub struct JobSchedule {
 /// How clusters are verified and drilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofOptions {
-    /// The vault's URL: ledgers are of one place, and drills open it.
+    /// The vault's URL, for drills.
     pub url: String,
     /// The folder of the ledgers; see [`crate::verify::Ledger`].
     pub ledger: PathBuf,

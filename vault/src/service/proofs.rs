@@ -4,34 +4,35 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
-use chrono::Utc;
 use rand::RngExt as _;
-use revkeep_schemas::Revision;
-use revkeep_schemas::manifest::{ProofKind, Receipt};
-use revkeep_schemas::names::TimelineId;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use super::run::Runner;
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
-use crate::verify::{Ledger, Verification, VerifyOptions};
+use crate::verify::{Ledger, VerifyOptions};
 
 /// The program that restores, which this crate cannot: it stands above it.
 const RESTORER: &str = "revkeep";
 
 impl Runner {
-    /// Reads what is due of every cluster. What is wrong with one does not keep the others from being read.
+    /// Reads what is due of every cluster, also of those that are gone. What is wrong with one does not keep the others from
+    /// being read.
     pub(super) async fn verification(&self) -> Result<(), VaultError> {
         let (mut wrong, mut failed) = (0, None);
-        for name in self.vault.clusters().await? {
+        let mut clusters = self.vault.clusters().await?;
+        match Ledger::clusters(&self.options.proofs.ledger, &self.vault) {
+            Ok(known) => clusters.extend(known),
+            Err(error) => failed = Some(error),
+        }
+        clusters.sort_unstable();
+        clusters.dedup();
+        for name in clusters {
             let cluster = self.vault.cluster(&name);
-            match self.verify(&cluster).await {
-                Ok(findings) => wrong += findings,
-                Err(error) => {
-                    tracing::warn!(cluster = name.as_str(), %error, "a cluster could not be verified");
-                    failed.get_or_insert(error);
-                }
+            if let Err(error) = self.verify(&cluster, &mut wrong).await {
+                tracing::warn!(cluster = name.as_str(), %error, "a cluster could not be verified");
+                failed.get_or_insert(error);
             }
         }
         match failed {
@@ -46,19 +47,20 @@ impl Runner {
         }
     }
 
-    async fn verify(&self, cluster: &Cluster) -> Result<usize, VaultError> {
+    /// Verifies a cluster, and adds to `wrong` what is found, whatever fails after it.
+    async fn verify(&self, cluster: &Cluster, wrong: &mut usize) -> Result<(), VaultError> {
         let proofs = &self.options.proofs;
         let options = VerifyOptions {
             period: proofs.period,
             ..VerifyOptions::default()
         };
         let begun = Instant::now();
-        let vault = self.vault.id();
-        let mut ledger = Ledger::open(&proofs.ledger, &proofs.url, vault, cluster.name())?;
+        let mut ledger = Ledger::open(&proofs.ledger, &self.vault, cluster.name())?;
         let done = cluster.verify(&options, &mut ledger, &|_| {}).await;
         // What was read counts, however it ended.
-        ledger.save()?;
+        let saved = ledger.save();
         let found = done?;
+        *wrong += found.findings.len();
         for finding in &found.findings {
             tracing::error!(
                 cluster = found.cluster,
@@ -75,9 +77,11 @@ impl Runner {
             wrong = found.findings.len(),
             "verified"
         );
-        let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        cluster.put_receipt(&receipt(&found, took)).await?;
-        Ok(found.findings.len())
+        if found.is_anything_there() {
+            let receipt = found.receipt(begun.elapsed(), None);
+            cluster.put_receipt(&receipt).await?;
+        }
+        saved
     }
 
     /// Has the restorer drill any revision of any cluster; it stores the receipt.
@@ -152,27 +156,4 @@ fn restorer() -> PathBuf {
     beside
         .filter(|program| program.is_file())
         .unwrap_or_else(|| RESTORER.into())
-}
-
-fn receipt(found: &Verification, took_ms: u64) -> Receipt {
-    Receipt {
-        kind: ProofKind::Verification,
-        sound: found.is_sound(),
-        summary: format!(
-            "{} of {} objects were read, {} things are wrong",
-            found.read_objects,
-            found.objects,
-            found.findings.len()
-        ),
-        ended_unix_ms: Utc::now().timestamp_millis(),
-        took_ms,
-        timeline: TimelineId(0),
-        revision: Revision::ZERO,
-        compact_revision: Revision::ZERO,
-        hash: 0,
-        server: String::new(),
-        objects: found.read_objects,
-        bytes: found.read_bytes,
-        findings: found.findings.len() as u64,
-    }
 }

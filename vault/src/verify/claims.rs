@@ -15,6 +15,7 @@ use super::run::{Known, VerifyOptions};
 use crate::cluster::Cluster;
 use crate::coverage::Coverage;
 use crate::error::VaultError;
+use crate::holes::{Deleted, holes};
 use crate::inventory::{BaseEntry, GapEntry, Inventory, SegmentEntry};
 use crate::layout::{self, ChunkName, NameKind, ObjectName};
 use crate::retention::{Part, Rounds};
@@ -157,15 +158,16 @@ impl Cluster {
         self.find_missing_records(known);
         self.find_missing_chunks(known, ledger, options).await?;
         self.find_what_was_there(known, ledger, options);
-        let expected: Vec<_> = known
-            .timelines
+        let whole = |id: &TimelineId| (*id, known.inventory(*id, |_| true));
+        let inventories: Vec<_> = known.timelines.iter().map(whole).collect();
+        let expected: Vec<_> = inventories
             .iter()
-            .map(|id| (*id, Coverage::compute(&known.inventory(*id, |_| true))))
+            .map(|(id, inventory)| (*id, Coverage::compute(inventory)))
             .collect();
         // Where the list of what was deleted cannot be read, a hole may be of its making, and that is named already.
         if !known.sweeps_in_doubt() {
-            for (timeline, coverage) in &expected {
-                self.find_holes(known, *timeline, coverage);
+            for ((timeline, inventory), (_, coverage)) in inventories.iter().zip(&expected) {
+                self.find_holes(known, *timeline, inventory, coverage);
             }
         }
         self.check_pins(known, &expected);
@@ -209,6 +211,7 @@ impl Cluster {
                 _ => None,
             })
             .collect();
+        let mut accepted = Vec::new();
         for (name, base) in known.bases.clone() {
             if known.swept.contains(&name.path()) {
                 continue;
@@ -222,12 +225,16 @@ impl Cluster {
                 // A folder may be listed while a chunk in it is put.
                 if gone && !self.stands(&path).await? {
                     let reason = format!("the base at revision {} lists it", base.facts.revision);
-                    if options.accept_missing {
-                        ledger.saw(short, 0);
-                        ledger.accept(short);
-                    }
+                    accepted.push(short.to_owned());
                     known.find(path, Wrong::Missing, reason);
                 }
+            }
+        }
+        // At the end, for what is accepted is told only once, and a run that is ended before tells nothing.
+        if options.accept_missing {
+            for short in accepted {
+                ledger.saw(&short, 0);
+                ledger.accept(&short);
             }
         }
         Ok(())
@@ -245,7 +252,7 @@ impl Cluster {
             let name = format!("clusters/{}/{short}", self.name);
             let place = self.place_of(&short);
             let told = place.as_ref().is_none_or(Place::goes_silently);
-            if told || known.swept.contains(&name) {
+            if told || known.swept.took(&name, ledger.has_outlasted(&short)) {
                 ledger.forget(&short);
                 continue;
             }
@@ -259,23 +266,44 @@ impl Cluster {
                 ledger.accept(&short);
             }
         }
+        // Of a timeline that is gone altogether, too, it is said what is lost.
+        let of_missing = known.missing.iter().filter_map(|place| match place {
+            Place::Timeline(name) => Some(name.timeline),
+            _ => None,
+        });
+        known.timelines.extend(of_missing);
+        known.timelines.sort_unstable();
+        known.timelines.dedup();
     }
 
-    fn find_holes(&self, known: &mut Known, timeline: TimelineId, coverage: &Coverage) {
+    fn find_holes(
+        &self,
+        known: &mut Known,
+        timeline: TimelineId,
+        inventory: &Inventory,
+        coverage: &Coverage,
+    ) {
         let folder = layout::timeline_folder(&self.name, timeline);
-        let swept: Vec<_> = known
-            .swept
+        let places = known.swept.names();
+        let places = places.filter_map(|name| self.place_of(self.short(name)));
+        let deleted = Deleted::of(places.filter_map(|place| match place {
+            Place::Timeline(name) if name.timeline == timeline => Some(name.kind),
+            _ => None,
+        }));
+        let gaps: Vec<_> = inventory
+            .gaps
             .iter()
-            .filter_map(|name| match self.place_of(self.short(name))? {
-                Place::Timeline(name) if name.timeline == timeline => Some(range(&name)),
-                _ => None,
-            })
+            .map(|gap| gap.record.clone())
             .collect();
-        for hole in coverage.gaps.iter().filter(|gap| gap.reason.is_none()) {
-            let thinned = swept
-                .iter()
-                .any(|(first, last)| *first <= hole.last && *last >= hole.first);
-            if !thinned {
+        // What a base that cannot be read held of the history before it is not known; that base is named itself.
+        let of_unknown_history = inventory
+            .bases
+            .iter()
+            .filter(|base| !known.manifests.contains_key(&base.name))
+            .map(|base| base.revision);
+        let unknown_up_to = of_unknown_history.max().unwrap_or(Revision::ZERO);
+        for hole in holes(coverage, &gaps, &deleted) {
+            if hole.kind == "missing" && hole.first > unknown_up_to {
                 known.find(
                     format!("{folder}: revisions {} to {}", hole.first, hole.last),
                     Wrong::Unexplained,
@@ -350,23 +378,16 @@ impl Cluster {
     /// The revisions that would be covered if all that was there were there and sound.
     pub(super) fn lost(&self, known: &Known) -> Vec<Lost> {
         let mut lost = Vec::new();
-        let missing: HashSet<_> = known
-            .missing
-            .iter()
-            .filter_map(|place| match place {
-                Place::Timeline(name) => Some(name.path()),
-                _ => None,
-            })
-            .collect();
+        let missing = known.missing.iter();
+        let missing: HashSet<_> = missing.filter_map(|place| self.name_of(place)).collect();
+        let is_usable = |name: &str| !missing.contains(name) && !known.is_unsound(name);
         for timeline in known.timelines.iter().copied() {
             let expected = Coverage::compute(&known.inventory(timeline, |_| true));
             let sound = known.inventory(timeline, |path| {
                 let chunks = known.manifests.get(path);
                 let mut chunks = chunks.iter().flat_map(|base| &base.chunks);
                 let chunk = |chunk: &ChunkRef| layout::chunk_path(&self.name, chunk.into());
-                !missing.contains(path)
-                    && !known.is_unsound(path)
-                    && !chunks.any(|it| known.is_unsound(&chunk(it)))
+                is_usable(path) && chunks.all(|it| is_usable(&chunk(it)))
             });
             let sound = Coverage::compute(&sound);
             for (first, last) in without(&expected.ranges, &sound.ranges) {
@@ -400,15 +421,6 @@ impl Cluster {
         let folder = objects.path(&layout::timeline_folder(&self.name, timeline));
         let kind = layout::parse(&folder, &path)?;
         Some(Place::Timeline(ObjectName { kind, ..record }))
-    }
-}
-
-/// The revisions that an object speaks of.
-fn range(name: &ObjectName) -> (Revision, Revision) {
-    match name.kind {
-        NameKind::Base { revision, .. } => (revision, revision),
-        NameKind::Segment { first, last, .. } | NameKind::Gap { first, last, .. } => (first, last),
-        NameKind::Timeline => (Revision::ZERO, Revision::ZERO),
     }
 }
 

@@ -4,6 +4,8 @@ use revkeep_schemas::Revision;
 use revkeep_schemas::names::TimelineId;
 use serde::Serialize;
 
+use super::run::Depth;
+
 /// What is wrong with an object or a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -51,6 +53,8 @@ pub struct Lost {
 pub struct Verification {
     /// The cluster.
     pub cluster: String,
+    /// How much was read.
+    pub depth: Depth,
     /// Bases that are there.
     pub bases: u64,
     /// Segments that are there.
@@ -69,6 +73,9 @@ pub struct Verification {
     pub read_bytes: u64,
     /// Objects that are due and were left for the next time, because of [`VerifyOptions::max_bytes`](super::VerifyOptions).
     pub left: u64,
+    /// Objects that are missing, which was accepted, so that they are no finding; see
+    /// [`VerifyOptions::accept_missing`](super::VerifyOptions).
+    pub accepted: Vec<String>,
     /// What is wrong, by object.
     pub findings: Vec<Finding>,
     /// What cannot be brought back because of it.
@@ -76,6 +83,18 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// The objects that nothing can be brought back with, by name: what is wrong, and what is missing for good.
+    pub fn unusable(&self) -> impl Iterator<Item = &str> {
+        let found = self.findings.iter().map(|finding| finding.object.as_str());
+        found.chain(self.accepted.iter().map(String::as_str))
+    }
+
+    /// Whether anything of the cluster stands: where nothing does, a receipt would be all that does.
+    #[must_use]
+    pub fn is_anything_there(&self) -> bool {
+        self.objects > 0
+    }
+
     /// Whether nothing was found.
     #[must_use]
     pub fn is_sound(&self) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Losing it costs one more reading, and the memory of what was there. The file has a line `revkeep-ledger 1`, one of the
 //! head that was seen (`head TIMELINE REVISION HEARTBEAT`), one for each object (when it was proven in seconds since 1970, 0 for
-//! never, or -1 where its absence is accepted; its bytes; its name in the cluster's folder), and the SHA-256 of all before.
+//! never, -1 where its absence is accepted, or -2 where it was found damaged; its bytes; its name in the cluster's folder), one
+//! for each that outlasted a round of deletions (`outlasted ROUND NAME`), and the SHA-256 of all before.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -18,9 +19,12 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{ErrorKind, VaultError};
+use crate::vault::Vault;
 
 /// In the place of when an object was proven: that it is missing was accepted.
 const ACCEPTED: i64 = -1;
+/// In the place of when an object was proven: what was read of it last was damaged. Below all others, so that it is read first.
+const DAMAGED: i64 = -2;
 const FIRST_LINE: &str = "revkeep-ledger 1";
 
 /// Timeline and durable revision of a head, and its heartbeat in milliseconds since 1970.
@@ -29,7 +33,8 @@ type SeenHead = ((TimelineId, Revision), i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     bytes: u64,
-    /// 0 for one that was listed and never read, [`ACCEPTED`] for one that is missing for good.
+    /// 0 for one that was listed and never read, [`ACCEPTED`] for one that is missing for good, [`DAMAGED`] for one that was
+    /// read and not what it should be.
     proven_unix_s: i64,
 }
 
@@ -39,27 +44,56 @@ pub struct Ledger {
     path: PathBuf,
     head: Option<SeenHead>,
     seen: HashMap<String, Seen>,
+    /// Objects that were to be deleted and were there when that was over, with the round.
+    outlasted: HashMap<String, u32>,
+}
+
+/// The folder of a vault's ledgers. A copy elsewhere has the same id, and what was read of one proves nothing of the other: the
+/// place is the store as it was opened, whatever of it the URL said and whatever the environment.
+fn folder_of(folder: &Path, place: &str, vault: VaultId) -> PathBuf {
+    folder.join(format!("{vault}-{:016x}", xxh3_64(place.as_bytes())))
 }
 
 impl Ledger {
     /// The ledger of a cluster in a folder; an empty one where there is none, or where the file is damaged, which is warned of.
-    /// `place` says where the vault is, such as its URL: a copy elsewhere has the same id, and what was read of one proves
-    /// nothing of the other.
     ///
     /// # Errors
     /// `Config` when the file is there and cannot be read.
-    pub fn open(
-        folder: &Path,
-        place: &str,
-        vault: VaultId,
-        cluster: &ClusterName,
-    ) -> Result<Self, VaultError> {
-        let vault = format!("{vault}-{:016x}", xxh3_64(place.as_bytes()));
-        let path = folder.join(vault).join(cluster.as_str());
+    pub fn open(folder: &Path, vault: &Vault, cluster: &ClusterName) -> Result<Self, VaultError> {
+        Self::read_at(&folder_of(folder, &vault.place, vault.id), cluster)
+    }
+
+    /// The clusters of a vault that there are ledgers of, sorted. One that is gone from the vault altogether is no more in any
+    /// listing of it, and what is missing of it is found by verifying it all the same.
+    ///
+    /// # Errors
+    /// `Config` when the folder is there and cannot be read.
+    pub fn clusters(folder: &Path, vault: &Vault) -> Result<Vec<ClusterName>, VaultError> {
+        let folder = folder_of(folder, &vault.place, vault.id);
+        let failed = |error| {
+            let message = format!("read the folder of ledgers {}", folder.display());
+            VaultError::new(ErrorKind::Config, message).with_source(error)
+        };
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut clusters = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            // What is being written begins with a dot, which no cluster does.
+            clusters.extend(name.to_str().and_then(|name| ClusterName::new(name).ok()));
+        }
+        clusters.sort_unstable();
+        Ok(clusters)
+    }
+
+    fn read_at(folder: &Path, cluster: &ClusterName) -> Result<Self, VaultError> {
         let mut ledger = Self {
-            path,
+            path: folder.join(cluster.as_str()),
             head: None,
             seen: HashMap::new(),
+            outlasted: HashMap::new(),
         };
         let text = match fs::read_to_string(&ledger.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ledger),
@@ -73,6 +107,7 @@ impl Ledger {
             );
             ledger.head = None;
             ledger.seen.clear();
+            ledger.outlasted.clear();
         }
         Ok(ledger)
     }
@@ -93,6 +128,10 @@ impl Ledger {
                 let (revision, heartbeat) = three.split_once(' ')?;
                 let at = (two.parse().ok()?, Revision(revision.parse().ok()?));
                 self.head = Some((at, heartbeat.parse().ok()?));
+                continue;
+            }
+            if one == "outlasted" {
+                self.outlasted.insert(three.to_owned(), two.parse().ok()?);
                 continue;
             }
             let seen = Seen {
@@ -118,14 +157,18 @@ impl Ledger {
         for (name, seen) in names {
             let _infallible = writeln!(text, "{} {} {name}", seen.proven_unix_s, seen.bytes);
         }
+        let mut outlasted: Vec<_> = self.outlasted.iter().collect();
+        outlasted.sort();
+        for (name, round) in outlasted {
+            let _infallible = writeln!(text, "outlasted {round} {name}");
+        }
         let body = text.trim_end();
         let whole = format!("{body}\n{}\n", hash_of(body));
         let write = || {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder)?;
-            let scratch = self
-                .path
-                .with_extension(format!("{}.new", std::process::id()));
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            let scratch = folder.join(format!(".{name}.{}.new", std::process::id()));
             let mut file = fs::File::create(&scratch)?;
             file.write_all(whole.as_bytes())?;
             file.sync_all()?;
@@ -163,7 +206,7 @@ impl Ledger {
             || age < 0
     }
 
-    /// When an object was last proven, in seconds since 1970; 0 for never.
+    /// When an object was last proven, in seconds since 1970; 0 for never, less for one that was found damaged.
     pub(super) fn proven(&self, name: &str) -> i64 {
         self.seen.get(name).map_or(0, |seen| seen.proven_unix_s)
     }
@@ -182,11 +225,31 @@ impl Ledger {
         }
     }
 
-    /// Notes that an object was proven, or with 0 that it has to be read again.
+    /// Notes that an object was proven.
     pub(super) fn note(&mut self, name: &str, proven_unix_s: i64) {
         if let Some(seen) = self.seen.get_mut(name) {
             seen.proven_unix_s = proven_unix_s;
         }
+    }
+
+    /// Notes that an object is not what it should be: it is read first from now on.
+    pub(super) fn damaged(&mut self, name: &str) {
+        self.note(name, DAMAGED);
+    }
+
+    /// Whether what was read of an object last was damaged.
+    pub(super) fn is_damaged(&self, name: &str) -> bool {
+        self.proven(name) == DAMAGED
+    }
+
+    /// Notes that an object was there after a round was to delete it.
+    pub(super) fn outlasted(&mut self, name: &str, round: u32) {
+        self.outlasted.insert(name.to_owned(), round);
+    }
+
+    /// The newest round that an object outlasted.
+    pub(super) fn has_outlasted(&self, name: &str) -> Option<u32> {
+        self.outlasted.get(name).copied()
     }
 
     /// What was seen and is not among `there`.
@@ -209,6 +272,7 @@ impl Ledger {
     /// Forgets an object that went with notice.
     pub(super) fn forget(&mut self, name: &str) {
         self.seen.remove(name);
+        self.outlasted.remove(name);
     }
 
     /// The newest head that was seen.
@@ -236,7 +300,7 @@ mod tests {
 
     fn open_at(folder: &Path, place: &str) -> Ledger {
         let cluster = ClusterName::new("c").unwrap();
-        Ledger::open(folder, place, VaultId([7; 16]), &cluster).unwrap()
+        Ledger::read_at(&folder_of(folder, place, VaultId([7; 16])), &cluster).unwrap()
     }
 
     fn open(folder: &Path) -> Ledger {
@@ -250,11 +314,23 @@ mod tests {
         ledger.saw("a b", 5);
         ledger.saw("c", 7);
         ledger.note("c", 1_000);
+        ledger.outlasted("c", 3);
+        ledger.saw("bad", 7);
+        ledger.damaged("bad");
         ledger.saw_head((TimelineId(2), Revision(9)), 5);
         ledger.saw_head((TimelineId(1), Revision(99)), 6);
         ledger.save().unwrap();
         let again = open(folder.path());
-        assert_eq!((again.seen, again.head), (ledger.seen.clone(), ledger.head));
+        assert_eq!((&again.seen, again.head), (&ledger.seen, ledger.head));
+        assert_eq!(
+            (again.has_outlasted("c"), again.has_outlasted("a b")),
+            (Some(3), None)
+        );
+        assert!(again.is_damaged("bad") && !again.is_damaged("c"));
+        assert!(
+            again.proven("bad") < again.proven("a b"),
+            "it is read first"
+        );
         assert_eq!(again.head, Some(((TimelineId(2), Revision(9)), 5)));
 
         let copy = open_at(folder.path(), "s3://copy");

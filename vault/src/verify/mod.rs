@@ -7,7 +7,7 @@
 //! the vault; more objects in memory than [`VerifyOptions::memory_bytes`] allow.
 //!
 //! What no object points to can only be missed by whoever has seen it: a base whose segments lead past it, say. That is what
-//! the ledger is for. Without one, such an absence is found where it leaves a hole or where the head, a pin or a base
+//! the ledger is for, also of a whole cluster ([`Ledger::clusters`]). Without one, such an absence is found where it leaves a hole or where the head, a pin or a base
 //! claims otherwise.
 //!
 //! Read next: [`Cluster::verify`](crate::Cluster::verify), `claims.rs` for what is compared with what.
@@ -18,8 +18,11 @@ mod identify;
 mod ledger;
 mod place;
 mod prove;
+mod receipt;
 mod run;
+mod swept;
 
 pub use finding::{Finding, Lost, Verification, Wrong};
 pub use ledger::Ledger;
+pub use receipt::Replayed;
 pub use run::{Depth, VerifyOptions};

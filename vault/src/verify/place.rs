@@ -71,6 +71,16 @@ impl Place {
 }
 
 impl Cluster {
+    /// The name of an object that agents or retention write for good.
+    pub(super) fn name_of(&self, place: &Place) -> Option<String> {
+        match place {
+            Place::Timeline(name) => Some(name.path()),
+            Place::Chunk(chunk) => Some(layout::chunk_path(&self.name, *chunk)),
+            Place::Round(number, part) => Some(Rounds(self).path(*number, *part)),
+            Place::Pin(_) | Place::Intent(..) | Place::Receipt(_) => None,
+        }
+    }
+
     /// The objects of its timelines, and the numbers of those timelines.
     pub(super) async fn standing_in_timelines(
         &self,

@@ -1,29 +1,31 @@
 //! One verification of one cluster.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use futures::{StreamExt, stream};
-use revkeep_schemas::manifest::{BaseManifest, ChunkRef, GapRecord, ObjectList, PinRecord};
+use revkeep_schemas::manifest::{BaseManifest, ChunkRef, GapRecord, PinRecord};
 use revkeep_schemas::names::{PinName, TimelineId};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::finding::{Finding, Verification, Wrong};
 use super::ledger::Ledger;
 use super::place::{Place, Standing};
 use super::prove::{Content, Read};
+use super::swept::Swept;
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::layout::{self, ChunkName, NameKind, ObjectName};
-use crate::retention::{Part, Rounds};
 
 /// Memory is counted in units of so many bytes.
 const UNIT_BYTES: u64 = 64 * 1024;
 
 /// How much is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Depth {
     /// Names, sizes, and every small object. Segments and chunks have to be there.
     Listed,
@@ -74,7 +76,7 @@ pub(super) struct Known {
     pub(super) gaps: Vec<(ObjectName, GapRecord)>,
     pub(super) pins: Vec<(PinName, PinRecord)>,
     /// What rounds of deletions deleted.
-    pub(super) swept: HashSet<String>,
+    pub(super) swept: Swept,
     /// What the ledger saw and is not there any more.
     pub(super) missing: Vec<Place>,
     /// What was listed and was not there when it was to be read.
@@ -105,34 +107,34 @@ impl Known {
             (Content::Base(base), Place::Timeline(name)) => self.bases.push((name.clone(), base)),
             (Content::Gap(gap), Place::Timeline(name)) => self.gaps.push((name.clone(), gap)),
             (Content::Pin(pin), Place::Pin(name)) => self.pins.push((name.clone(), pin)),
-            (Content::Sweep(list), _) => self.sweep(list, cluster),
+            (Content::Sweep(list), Place::Round(number, _)) => {
+                self.swept.add(*number, list, cluster);
+            }
             _ => {}
         }
     }
 
     /// What went without notice is missing.
-    fn settle_gone(&mut self) {
+    fn settle_gone(&mut self, cluster: &Cluster, ledger: &Ledger) {
         for object in std::mem::take(&mut self.gone) {
             self.standing.retain(|it| it.name != object.name);
-            if !object.place.goes_silently() && !self.swept.contains(&object.name) {
+            let outlasted = ledger.has_outlasted(cluster.short(&object.name));
+            if !object.place.goes_silently() && !self.swept.took(&object.name, outlasted) {
                 let reason = "it was listed, and the store does not give it".to_owned();
                 self.find(object.name, Wrong::Missing, reason);
             }
         }
     }
 
-    fn sweep(&mut self, list: ObjectList, cluster: &Cluster) {
-        self.swept.extend(swept_names(list, cluster));
+    /// Names what a reading before found wrong and this run did not come to.
+    fn find_what_was_damaged(&mut self, cluster: &Cluster, ledger: &Ledger) {
+        let standing = self.standing.iter().map(|it| &it.name);
+        let damaged = standing.filter(|name| ledger.is_damaged(cluster.short(name)));
+        for name in damaged.cloned().collect::<Vec<_>>() {
+            let reason = "it was found damaged before, and was not read now".to_owned();
+            self.find(name, Wrong::Damaged, reason);
+        }
     }
-}
-
-/// The objects that a round of deletions deletes.
-fn swept_names(list: ObjectList, cluster: &Cluster) -> impl Iterator<Item = String> {
-    let chunks = list
-        .chunks
-        .into_iter()
-        .map(|(hash, round)| cluster.chunk_path(ChunkName { hash, round }));
-    list.bases.into_iter().chain(list.segments).chain(chunks)
 }
 
 impl Cluster {
@@ -158,7 +160,7 @@ impl Cluster {
             manifests: HashMap::new(),
             gaps: Vec::new(),
             pins: Vec::new(),
-            swept: HashSet::new(),
+            swept: Swept::default(),
             missing: Vec::new(),
             gone: Vec::new(),
             findings: BTreeMap::new(),
@@ -213,17 +215,23 @@ impl Cluster {
         let read_data = self
             .prove_all(&mut known, ledger, due, options, progress, &listed)
             .await?;
-        self.learn_sweeps(&mut known).await?;
-        known.settle_gone();
+        let over = self.learn_sweeps(&mut known).await?;
+        known.settle_gone(self, ledger);
+        self.keep_outlasting(&mut known, &over, ledger).await?;
+        known.find_what_was_damaged(self, ledger);
         self.compare_claims(&mut known, head.as_ref(), ledger, options)
             .await?;
+        // Nothing is waited for from here on, so that what was accepted is told.
         let lost = self.lost(&known);
+        let missing = known.missing.iter().filter_map(|place| self.name_of(place));
+        let accepted = missing.filter(|name| !known.is_unsound(name)).collect();
         let count = |wanted: fn(&Place) -> bool| {
             known.standing.iter().filter(|it| wanted(&it.place)).count() as u64
         };
         let unused = |it: &&Standing| matches!(it.place, Place::Chunk(chunk) if !listed.contains_key(&chunk));
         Ok(Verification {
             cluster: self.name.to_string(),
+            depth: options.depth,
             bases: known.bases.len() as u64,
             segments: count(is_segment),
             chunks: count(|place| matches!(place, Place::Chunk(_))),
@@ -233,26 +241,10 @@ impl Cluster {
             read_objects: read.objects + read_data.objects,
             read_bytes: read.bytes + read_data.bytes,
             left,
+            accepted,
             findings: known.findings.into_values().collect(),
             lost,
         })
-    }
-
-    /// The names of all that rounds of deletions have deleted, or are about to.
-    ///
-    /// # Errors
-    /// `Corrupt` when the list of a round is damaged; as the store fails.
-    pub async fn swept(&self) -> Result<HashSet<String>, VaultError> {
-        let rounds = Rounds(self);
-        let mut names = HashSet::new();
-        for (number, part, _) in rounds.parts().await? {
-            if part == Part::Sweep
-                && let Some(list) = rounds.objects(number, part).await?
-            {
-                names.extend(swept_names(list, self));
-            }
-        }
-        Ok(names)
     }
 
     /// Leaves what is due, in the order in which it is to be read, and says how many more are.
@@ -318,39 +310,13 @@ impl Cluster {
                 Read::Unsound(wrong, reason) => {
                     count.objects += 1;
                     count.bytes += object.bytes;
-                    ledger.note(self.short(&object.name), 0);
+                    ledger.damaged(self.short(&object.name));
                     known.find(object.name.clone(), wrong, reason);
                 }
             }
             progress(object.bytes);
         }
         Ok(count)
-    }
-
-    /// Reads what was deleted by now: what is not there because of that is not missing.
-    async fn learn_sweeps(&self, known: &mut Known) -> Result<(), VaultError> {
-        let rounds = Rounds(self);
-        let read: HashSet<_> = known
-            .standing
-            .iter()
-            .map(|it| it.place.clone())
-            .filter_map(|place| match place {
-                Place::Round(number, Part::Sweep) => Some(number),
-                _ => None,
-            })
-            .collect();
-        for (number, part, _) in rounds.parts().await? {
-            if part == Part::Sweep && !read.contains(&number) {
-                match rounds.objects(number, part).await {
-                    Ok(Some(list)) => known.sweep(list, self),
-                    Ok(None) => {}
-                    // The next run reads it as an object, and names it.
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// A name in the cluster's folder, as ledgers have it.

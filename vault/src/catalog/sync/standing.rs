@@ -1,15 +1,13 @@
 //! What is known of a cluster without a catalog, from the vault alone.
 
-use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::ProofKind;
 
 use super::super::query::ClusterFacts;
 use super::holes::{Deleted, holes};
 use super::known::place;
 use crate::cluster::Cluster;
-use crate::coverage::{Coverage, merge};
+use crate::coverage::Coverage;
 use crate::error::VaultError;
-use crate::layout::NameKind;
 use crate::retention::{Part, Rounds};
 use crate::timeline::Timeline;
 
@@ -85,7 +83,7 @@ impl ClusterFacts {
 /// What retention has deleted of a timeline.
 async fn deleted(timeline: &Timeline) -> Result<Deleted, VaultError> {
     let rounds = Rounds(&timeline.cluster);
-    let mut deleted = Deleted::default();
+    let mut names = Vec::new();
     for round in rounds.list().await? {
         if round.stored(Part::Sweep).is_none() {
             continue;
@@ -96,17 +94,9 @@ async fn deleted(timeline: &Timeline) -> Result<Deleted, VaultError> {
             Err(error) if error.is_damage() => continue,
             Err(error) => return Err(error),
         };
-        let names = row.bases.iter().chain(&row.segments);
-        for (id, kind) in names.filter_map(|name| place(&timeline.cluster.name, name)) {
-            match kind {
-                _ if id != timeline.id => {}
-                NameKind::Segment { first, last, .. } => deleted.segments.push((first, last)),
-                NameKind::Base { revision, .. } => deleted.bases.push(revision),
-                NameKind::Timeline | NameKind::Gap { .. } => {}
-            }
-        }
+        let listed = row.bases.iter().chain(&row.segments);
+        names.extend(listed.filter_map(|name| place(&timeline.cluster.name, name)));
     }
-    deleted.segments = merge(std::mem::take(&mut deleted.segments).into_iter());
-    deleted.bases.sort_unstable_by_key(|base: &Revision| *base);
-    Ok(deleted)
+    let own = names.into_iter().filter(|(id, _)| *id == timeline.id);
+    Ok(Deleted::of(own.map(|(_, kind)| kind)))
 }
