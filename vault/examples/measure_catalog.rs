@@ -265,6 +265,7 @@ async fn ask(url: &CatalogUrl, rounds: u64) {
         from: Revision(1),
         to: Revision(i64::MAX),
         limit: 1_000,
+        after: None,
     };
     timed("touching", rounds, async |at| {
         catalog.touching(&scope(at), &wanted, None).await.unwrap()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{Local, Utc};
 use clap::{Args, Subcommand};
 use revkeep_schemas::Revision;
-use revkeep_vault::catalog::query::{KeyRange, Scope};
+use revkeep_vault::catalog::query::{Cursor, KeyRange, Scope};
 use revkeep_vault::catalog::{Catalog, CatalogUrl, SyncOptions, SyncReport};
 use revkeep_vault::{TimelineId, Vault};
 use serde::Serialize;
@@ -39,7 +39,8 @@ pub(super) enum Command {
 pub(super) struct FillArguments {
     /// The clusters; all when none is named
     clusters: Vec<String>,
-    /// Believe the head of a cluster whose names were listed within this time, and list only what it says is new
+    /// Believe the head of a cluster whose names were listed within this time, and list only what it says is new; pins, deletions
+    /// and receipts, of which heads say nothing, wait that long
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     relist: Duration,
     /// The policy file, for its labels
@@ -131,6 +132,9 @@ pub(super) enum Query {
         /// How many segments at most
         #[arg(long, default_value_t = 1000)]
         limit: u32,
+        /// Go on where the answer before says in `next`
+        #[arg(long, value_name = "NEXT")]
+        after: Option<Cursor>,
     },
     /// The timelines of a cluster
     Timelines(Where),
@@ -295,6 +299,7 @@ async fn ask(
             from,
             to,
             limit,
+            after,
         } => {
             let wanted = KeyRange {
                 key: key.as_bytes().to_vec(),
@@ -302,6 +307,7 @@ async fn ask(
                 from: Revision(*from),
                 to: Revision(*to),
                 limit: *limit,
+                after: after.clone(),
             };
             show(
                 &catalog.touching(&at.scope()?, &wanted, vault).await?,

@@ -8,12 +8,12 @@ use super::open::Catalog;
 use crate::error::{ErrorKind, VaultError};
 
 /// The tables with what the vault says: the columns, and the order of the rows. Left out is what is about the catalog
-/// itself: its own numbers of clusters, when it was filled, and who does what now.
-const TABLES: [(&str, &str, &str); 18] = [
+/// itself: its own numbers of clusters, when it was filled, which heads it saw before, and who does what now.
+const TABLES: [(&str, &str, &str); 19] = [
     (
         "clusters",
         "c.name, c.timeline, c.minimum, c.maximum, c.maximum_seen_ms, c.base_revision, c.base_stored_ms, c.segment_stored_ms, \
-         c.lost, c.thinned, c.missing, c.damaged, c.objects, c.bytes, c.proven_revision, c.proven_ms",
+         c.lost, c.thinned, c.missing, c.damaged, c.objects, c.bytes, c.proven_revision, c.proven_ms, c.unsound",
         "1",
     ),
     ("labels", "t.label", "2"),
@@ -51,6 +51,7 @@ const TABLES: [(&str, &str, &str); 18] = [
         "t.timeline, t.revision, t.compact_revision, t.hash, t.uid",
         "2, 3, 4, 5, 6",
     ),
+    ("spans", "t.timeline, t.longest", "2"),
     ("time_marks", "t.timeline, t.revision, t.unix_ms", "2, 3"),
     ("runs", "t.timeline, t.first, t.last", "2, 3"),
     ("ranges", "t.timeline, t.first, t.last", "2, 3"),

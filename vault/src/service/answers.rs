@@ -125,6 +125,8 @@ fn cluster_status(answer: StatusAnswer) -> api::ClusterStatus {
         proven_unix_ms: facts.proven_ms,
         synced_unix_ms: facts.synced_ms,
         error: facts.error.unwrap_or_default(),
+        behind_since_unix_ms: facts.behind_since_ms,
+        unsound: facts.unsound.unwrap_or_default(),
     }
 }
 
@@ -227,6 +229,7 @@ impl catalog_server::Catalog for Answers {
             revision: answer.revision.0,
             seen_unix_ms: answer.seen_ms,
             until_unix_ms: answer.until_ms,
+            exact: answer.exact,
         }))
     }
 
@@ -272,13 +275,20 @@ impl catalog_server::Catalog for Answers {
         } else {
             asked.to_revision
         };
-        let wanted = KeyRange {
-            key: asked.key.to_vec(),
-            prefix: asked.prefix,
-            from: Revision(asked.from_revision),
-            to: Revision(to),
-            limit: or(asked.limit, 1_000),
-        };
+        let wanted =
+            KeyRange {
+                key: asked.key.to_vec(),
+                prefix: asked.prefix,
+                from: Revision(asked.from_revision),
+                to: Revision(to),
+                limit: or(asked.limit, 1_000),
+                after: match asked.after.as_str() {
+                    "" => None,
+                    after => Some(after.parse().map_err(|error: VaultError| {
+                        Status::invalid_argument(error.to_string())
+                    })?),
+                },
+            };
         let vault = self.exact(asked.exact);
         let answer = self.catalog.touching(&scope, &wanted, vault).await;
         let answer = answer.map_err(status)?;
@@ -297,6 +307,9 @@ impl catalog_server::Catalog for Answers {
             segments: answer.segments.into_iter().map(segment).collect(),
             more: answer.more,
             filtered: answer.filtered,
+            next: answer
+                .next
+                .map_or_else(String::new, |next| next.to_string()),
         }))
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) random: StdRng,
     /// What each cluster's agent would write into its head.
     heads: BTreeMap<ClusterName, Head>,
+    /// The segments that were stored of the timelines of these heads.
+    stored: BTreeMap<ClusterName, Vec<(Revision, Revision)>>,
     /// A clock that moves on with every step, and sometimes back.
     clock_ms: i64,
 }
@@ -74,6 +76,7 @@ impl World {
             asked,
             random: StdRng::seed_from_u64(seed),
             heads: BTreeMap::new(),
+            stored: BTreeMap::new(),
             clock_ms: 1_700_000_000_000,
         }
     }
@@ -135,7 +138,11 @@ impl World {
             .put_segment(&writer.finish().unwrap())
             .await
             .unwrap();
-        self.durable(timeline, Revision(last));
+        let name = timeline.cluster().name().clone();
+        self.head_of(timeline);
+        let stored = self.stored.entry(name).or_default();
+        stored.push((Revision(first), Revision(last)));
+        self.durable(timeline);
     }
 
     /// Stores a base of few rows at a revision.
@@ -162,13 +169,14 @@ impl World {
             .unwrap();
         let head = self.head_of(timeline);
         head.base_revision = Revision(revision).max(head.base_revision);
-        self.durable(timeline, Revision(revision));
+        self.durable(timeline);
     }
 
     fn head_of(&mut self, timeline: &Timeline) -> &mut Head {
         let name = timeline.cluster().name().clone();
-        let head = self.heads.entry(name).or_default();
+        let head = self.heads.entry(name.clone()).or_default();
         if head.timeline != timeline.id() {
+            self.stored.remove(&name);
             *head = Head {
                 timeline: timeline.id(),
                 ..Head::default()
@@ -177,12 +185,34 @@ impl World {
         head
     }
 
-    fn durable(&mut self, timeline: &Timeline, revision: Revision) {
+    /// What the agent knows to be durable: as far as nothing is missing, whatever is stored beyond that. The source has all of it.
+    fn durable(&mut self, timeline: &Timeline) {
         let now = self.clock_ms;
+        let stored = self.stored.get(timeline.cluster().name());
+        let mut stored = stored.cloned().unwrap_or_default();
         let head = self.head_of(timeline);
-        head.durable_revision = revision.max(head.durable_revision);
-        head.source_revision = head.durable_revision;
+        let mut reached = head.durable_revision.max(head.base_revision);
+        let mut source = reached;
+        stored.sort_unstable();
+        for (first, last) in stored {
+            if first <= reached.next() {
+                reached = last.max(reached);
+            }
+            source = last.max(source);
+        }
+        head.durable_revision = reached;
+        head.source_revision = source;
         head.heartbeat_unix_ms = now;
+    }
+
+    /// Time passes.
+    pub(crate) fn sleep(&mut self, ms: i64) {
+        self.clock_ms += ms;
+    }
+
+    /// What the head that is written next says to be durable.
+    pub(crate) fn durable_of(&mut self, timeline: &Timeline) -> Revision {
+        self.head_of(timeline).durable_revision
     }
 
     /// Writes the head as the agent of the cluster would.

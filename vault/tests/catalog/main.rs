@@ -9,6 +9,7 @@
 )]
 
 mod databases;
+mod heads_tell_enough;
 mod history;
 mod rebuilt_is_the_same;
 mod refuses_with_a_reason;

@@ -9,7 +9,9 @@ use revkeep_schemas::Revision;
 use revkeep_vault::catalog::query::{ClusterFacts, Expectations, KeyRange, Scope};
 use revkeep_vault::catalog::{Catalog, SyncOptions};
 use revkeep_vault::retention::Rules;
-use revkeep_vault::{BaseFacts, Coverage, SourceIdentity, Spans, Timeline, Vault};
+use revkeep_vault::{
+    BaseFacts, Cluster, Coverage, ErrorKind, SourceIdentity, Spans, Timeline, Vault,
+};
 
 use crate::databases::{Database, dump};
 use crate::history::World;
@@ -40,19 +42,52 @@ async fn what_can_be_restored_and_when_it_was_seen() {
                     .unwrap();
                 for name in world.vault.clusters().await.unwrap() {
                     let cluster = world.vault.cluster(&name);
-                    // One with a damaged record cannot be opened.
-                    for timeline in cluster.timelines().await.unwrap_or_default() {
-                        compare(
-                            &catalog,
-                            &timeline,
-                            &world,
-                            &format!("seed {seed}, round {round}"),
-                        )
-                        .await;
+                    let context = format!("seed {seed}, round {round}");
+                    for id in cluster.timeline_ids().await.unwrap() {
+                        // One with a damaged record cannot be opened, and is not answered for.
+                        match cluster.timeline(id).await {
+                            Ok(timeline) => compare(&catalog, &timeline, &world, &context).await,
+                            Err(error) => {
+                                let scope = Scope {
+                                    cluster: name.clone(),
+                                    timeline: Some(id),
+                                };
+                                let said = catalog.coverage(&scope).await.unwrap_err();
+                                assert_eq!(said.kind(), error.kind(), "{context}: {said}, {error}");
+                                let object = format!("clusters/{name}/{id}/timeline");
+                                let names = said.to_string().contains(&object);
+                                assert!(names || said.kind() == ErrorKind::NotFound, "{said}");
+                            }
+                        }
                     }
+                    newest_alone(&catalog, &cluster, &context).await;
                 }
             }
             catalog.close().await;
+        }
+    }
+}
+
+/// Who names no timeline is told of the newest, or that it cannot be used, and never of the one before.
+async fn newest_alone(catalog: &Catalog, cluster: &Cluster, context: &str) {
+    let said = catalog
+        .coverage(&Scope::newest(cluster.name().clone()))
+        .await;
+    match cluster.newest_timeline().await {
+        Ok(newest) => {
+            let label = newest.map_or_else(String::new, |newest| newest.id().to_string());
+            assert_eq!(said.unwrap().timeline, label, "{context}");
+        }
+        Err(error) => {
+            let id = *cluster.timeline_ids().await.unwrap().last().unwrap();
+            let said = said.unwrap_err();
+            assert_eq!(
+                said.kind(),
+                ErrorKind::Corrupt,
+                "{context}: {said}, {error}"
+            );
+            let object = format!("clusters/{}/{id}/timeline", cluster.name());
+            assert!(said.to_string().contains(&object), "{context}: {said}");
         }
     }
 }
@@ -174,6 +209,7 @@ async fn which_segments_touch_a_key() {
                 from: Revision(20),
                 to: Revision(150),
                 limit: 1_000,
+                after: None,
             };
             // The rows of revision r have the key `key-(r mod 17)`.
             let holds = |first: i64, last: i64| {
@@ -220,9 +256,144 @@ async fn which_segments_touch_a_key() {
             from: Revision(1),
             to: Revision(i64::MAX),
             limit: 3,
+            after: None,
         };
         let some = catalog.touching(&scope, &wanted, None).await.unwrap();
         assert_eq!((some.segments.len(), some.more), (3, true));
+    }
+}
+
+/// Page by page all of them come once, also those that begin or end together, and pages of which nothing is left lead on.
+#[tokio::test]
+async fn touching_segments_come_page_by_page() {
+    for database in Database::all().await {
+        let mut world = World::new(3).await;
+        let timeline = world.timeline("prod").await;
+        world.base(&timeline, 0, 1).await;
+        // Agents beside each other, a merge, and one that reaches far.
+        for first in (2..100).step_by(3) {
+            for last in [first + 2, first + 2, first + 5] {
+                world.segment(&timeline, 0, first, last).await;
+            }
+        }
+        world.segment(&timeline, 1, 2, 40).await;
+        world.segment(&timeline, 0, 60, 102).await;
+        let catalog = database.catalog("pages").await;
+        let options = SyncOptions::default();
+        catalog
+            .sync(&world.vault, &options, world.now())
+            .await
+            .unwrap();
+        let scope = scope(&timeline);
+        let there = timeline.segments().await.unwrap();
+        // Gone since: nothing is left of pages that name these alone.
+        for entry in there
+            .iter()
+            .filter(|entry| (20..40).contains(&entry.first.0))
+        {
+            use object_store::ObjectStoreExt as _;
+            let path = object_store::path::Path::from(format!("p/{}", entry.name));
+            world.store.delete(&path).await.unwrap();
+        }
+        for (key, from, limit) in [("key-", 1, 1), ("key-", 50, 7), ("key-3", 95, 2)] {
+            let mut wanted = KeyRange {
+                key: key.as_bytes().to_vec(),
+                prefix: key.ends_with('-'),
+                from: Revision(from),
+                to: Revision(i64::MAX),
+                limit: 10_000,
+                after: None,
+            };
+            for vault in [None, Some(&world.vault)] {
+                wanted.limit = 10_000;
+                wanted.after = None;
+                let all = catalog.touching(&scope, &wanted, vault).await.unwrap();
+                assert!(!all.more && all.next.is_none());
+                if vault.is_none() && key == "key-" {
+                    let near = there.iter().filter(|entry| entry.last.0 >= from);
+                    assert_eq!(all.segments.len(), near.count(), "{from}");
+                }
+                wanted.limit = limit;
+                let mut found = Vec::new();
+                let mut empty = 0;
+                loop {
+                    let page = catalog.touching(&scope, &wanted, vault).await.unwrap();
+                    assert_eq!(page.more, page.next.is_some());
+                    empty += usize::from(page.segments.is_empty());
+                    found.extend(page.segments);
+                    assert!(
+                        found.len() <= all.segments.len(),
+                        "it goes round in a circle"
+                    );
+                    let Some(next) = page.next else { break };
+                    // As text, as callers hand it back.
+                    let next = next.to_string().parse().unwrap();
+                    assert!(wanted.after.as_ref() < Some(&next), "it stands still");
+                    wanted.after = Some(next);
+                }
+                assert_eq!(found, all.segments, "{key} from {from}");
+                assert_eq!(empty > 1, limit == 1 && vault.is_some(), "{empty}");
+            }
+        }
+    }
+}
+
+/// An index that cannot be read leaves the answer as wide as the catalog has it.
+#[tokio::test]
+async fn what_could_not_be_read_is_not_called_exact() {
+    use object_store::ObjectStoreExt as _;
+    for database in Database::all().await {
+        let mut world = World::new(4).await;
+        let timeline = world.timeline("prod").await;
+        world.base(&timeline, 0, 1).await;
+        world.segment(&timeline, 0, 2, 400).await;
+        let catalog = database.catalog("exact").await;
+        let options = SyncOptions::default();
+        catalog
+            .sync(&world.vault, &options, world.now())
+            .await
+            .unwrap();
+        let scope = scope(&timeline);
+        let entry = timeline.segments().await.unwrap().remove(0);
+        let index = timeline.segment_index(&entry).await.unwrap();
+        // A revision of which the catalog alone cannot tell when it was seen.
+        let mut between = None;
+        for mark in &index.times {
+            let alone = catalog.revision_at(&scope, mark.unix_ms, None).await;
+            let alone = alone.unwrap();
+            if alone.revision != alone.at_most {
+                between = Some((mark.unix_ms, mark.revision, alone));
+            }
+        }
+        let (at, revision, alone) = between.unwrap();
+        let asked = Some(&world.vault);
+        let exact = catalog.revision_at(&scope, at, asked).await.unwrap();
+        assert_eq!(exact.revision, exact.at_most);
+        assert!(
+            catalog
+                .time_of(&scope, revision, asked)
+                .await
+                .unwrap()
+                .exact
+        );
+        assert!(!catalog.time_of(&scope, revision, None).await.unwrap().exact);
+        let path = object_store::path::Path::from(format!("p/{}", entry.name));
+        for damaged in [true, false] {
+            if damaged {
+                world.store.put(&path, "garbage".into()).await.unwrap();
+            } else {
+                world.store.delete(&path).await.unwrap();
+            }
+            let unread = catalog.revision_at(&scope, at, asked).await.unwrap();
+            assert_eq!(unread, alone);
+            assert!(
+                !catalog
+                    .time_of(&scope, revision, asked)
+                    .await
+                    .unwrap()
+                    .exact
+            );
+        }
     }
 }
 

@@ -266,3 +266,198 @@ async fn a_cluster_that_cannot_be_looked_at_stays_as_it_was_known() {
         assert_eq!(status.condition.word(), "silent");
     }
 }
+
+/// One that could not be looked at even once is seen all the same, and is no cluster that holds nothing.
+#[tokio::test]
+async fn a_cluster_that_was_never_looked_at_is_a_problem() {
+    use revkeep_harness::{Fault, FaultyStore, Request};
+    for database in Database::all().await {
+        let mut world = World::new(26).await;
+        for name in ["a", "b"] {
+            let timeline = world.timeline(name).await;
+            world.base(&timeline, 0, 5).await;
+            world.put_head(name).await;
+        }
+        let catalog = database.catalog("never").await;
+        let inner: std::sync::Arc<dyn object_store::ObjectStore> = world.store.clone();
+        let failing = FaultyStore::new(inner, |request, path| {
+            let hit = request == Request::List && path.as_ref().contains("clusters/a");
+            hit.then_some(Fault::Refused)
+        });
+        let prefix = object_store::path::Path::from("p");
+        let vault = revkeep_vault::Vault::with_store(std::sync::Arc::new(failing), prefix)
+            .await
+            .unwrap();
+        let expectations = revkeep_vault::catalog::query::Expectations::default();
+        let now = world.now().timestamp_millis();
+        for _ in 0..2 {
+            let report = catalog.sync(&vault, &options(), world.now()).await.unwrap();
+            assert_eq!(report.failed.len(), 1, "{report:?}");
+            let page = catalog
+                .status(&expectations, now, None, (0, 9))
+                .await
+                .unwrap();
+            assert_eq!((page.total, page.problems), (2, 1));
+            assert_eq!(page.clusters[0].facts.cluster, "a");
+            let told = page.clusters[0]
+                .reasons
+                .iter()
+                .any(|why| why.contains("broke off"));
+            assert!(told, "{page:?}");
+            let scope = Scope::newest("a".parse().unwrap());
+            let error = catalog.coverage(&scope).await.unwrap_err();
+            assert_eq!(error.kind(), revkeep_vault::ErrorKind::Retry, "{error}");
+        }
+        catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        assert_eq!(
+            dump(&catalog).await,
+            truth(&database, &world, "truth").await
+        );
+    }
+}
+
+/// A store that has listed the clusters, and keeps the answer until it is let go on.
+#[derive(Debug)]
+struct LateAnswer {
+    inner: std::sync::Arc<dyn object_store::ObjectStore>,
+    listed: tokio::sync::Semaphore,
+    go_on: tokio::sync::Semaphore,
+}
+
+impl std::fmt::Display for LateAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LateAnswer")
+    }
+}
+
+mod late {
+    use futures::stream::BoxStream;
+    use object_store::path::Path;
+    use object_store::{
+        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+        PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    };
+
+    #[async_trait::async_trait]
+    impl ObjectStore for super::LateAnswer {
+        async fn put_opts(
+            &self,
+            to: &Path,
+            body: PutPayload,
+            how: PutOptions,
+        ) -> Result<PutResult> {
+            self.inner.put_opts(to, body, how).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            to: &Path,
+            how: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            self.inner.put_multipart_opts(to, how).await
+        }
+
+        async fn get_opts(&self, from: &Path, how: GetOptions) -> Result<GetResult> {
+            self.inner.get_opts(from, how).await
+        }
+
+        fn delete_stream(
+            &self,
+            all: BoxStream<'static, Result<Path>>,
+        ) -> BoxStream<'static, Result<Path>> {
+            self.inner.delete_stream(all)
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+            let listed = self.inner.list_with_delimiter(prefix).await;
+            if prefix.is_some_and(|prefix| prefix.as_ref().ends_with("clusters")) {
+                self.listed.add_permits(1);
+                let _go_on = self.go_on.acquire().await;
+            }
+            listed
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Result<()> {
+            self.inner.copy_opts(from, to, how).await
+        }
+    }
+}
+
+/// What another program adds to vault and catalog while one fills it is not taken for gone.
+#[tokio::test]
+async fn a_cluster_that_is_added_meanwhile_stays() {
+    for database in Database::all().await {
+        let mut world = World::new(27).await;
+        world.timeline("a").await;
+        let catalog = database.catalog("meanwhile").await;
+        let store = std::sync::Arc::new(LateAnswer {
+            inner: world.store.clone(),
+            listed: tokio::sync::Semaphore::new(0),
+            go_on: tokio::sync::Semaphore::new(0),
+        });
+        let prefix = object_store::path::Path::from("p");
+        let vault = revkeep_vault::Vault::with_store(store.clone(), prefix)
+            .await
+            .unwrap();
+        let (slow, now) = (catalog.clone(), world.now());
+        let slow = tokio::spawn(async move { slow.sync(&vault, &options(), now).await.unwrap() });
+        let _listed = store.listed.acquire().await.unwrap();
+        world.timeline("b").await;
+        catalog
+            .sync(&world.vault, &options(), world.now())
+            .await
+            .unwrap();
+        store.go_on.add_permits(9);
+        let report = slow.await.unwrap();
+        assert_eq!(report.clusters_gone, 0, "{report:?}");
+        let added = Scope::newest("b".parse().unwrap());
+        catalog.coverage(&added).await.unwrap();
+    }
+}
+
+/// Once it is known which segments are not trusted, what is new is added as ever, and nothing else is gone through again.
+#[tokio::test]
+async fn a_warning_is_worked_in_once() {
+    let mut world = World::new(28).await;
+    let timeline = world.timeline("prod").await;
+    world.base(&timeline, 0, 5).await;
+    world.segment(&timeline, 0, 6, 9).await;
+    let put = timeline.put_distrust(Revision(8), Revision(14), "another member said otherwise");
+    put.await.unwrap();
+    let database = Database::Sqlite(tempfile::tempdir().unwrap());
+    let catalog = database.catalog("warned").await;
+    catalog
+        .sync(&world.vault, &options(), world.now())
+        .await
+        .unwrap();
+    // A run that no segment holds stays, unless all of them are gone through again.
+    let file = catalog.url().file().unwrap().to_owned();
+    let sqlite = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let pool = sqlx::SqlitePool::connect_with(sqlite).await.unwrap();
+    let plant =
+        "INSERT INTO runs (cluster_id, timeline, first, last) SELECT id, 1, 900, 901 FROM clusters";
+    sqlx::query(plant).execute(&pool).await.unwrap();
+    world.segment(&timeline, 0, 10, 12).await;
+    world.segment(&timeline, 0, 15, 17).await;
+    catalog
+        .sync(&world.vault, &options(), world.now())
+        .await
+        .unwrap();
+    let planted = "SELECT COUNT(*) FROM runs WHERE first = 900";
+    let planted: i64 = sqlx::query_scalar(planted).fetch_one(&pool).await.unwrap();
+    assert_eq!(planted, 1);
+    let unplant = "DELETE FROM runs WHERE first = 900";
+    sqlx::query(unplant).execute(&pool).await.unwrap();
+    assert_eq!(catalog.damaged(None).await.unwrap().len(), 2);
+    assert_eq!(
+        dump(&catalog).await,
+        truth(&database, &world, "truth").await
+    );
+}

@@ -72,7 +72,8 @@ impl Catalog {
     /// What can be restored of a timeline now.
     ///
     /// # Errors
-    /// `NotFound` for a cluster or timeline that the catalog does not know; as the database fails.
+    /// `NotFound` for a cluster or timeline that the catalog does not know, `Corrupt` for a timeline whose record cannot be
+    /// used; as the database fails.
     pub async fn coverage(&self, scope: &Scope) -> Result<CoverageAnswer, VaultError> {
         let mut tx = self.reading().await?;
         let found = scope.find(&mut tx).await?;

@@ -185,16 +185,17 @@ impl Catalog {
     /// The timelines of a cluster, ascending.
     ///
     /// # Errors
-    /// `NotFound` for a cluster or timeline that the catalog does not know; as the database fails.
+    /// `NotFound` for a cluster or timeline that the catalog does not know, `Corrupt` for a question about a timeline whose
+    /// record cannot be used; as the database fails.
     pub async fn timelines(&self, scope: &Scope) -> Result<Vec<TimelineAnswer>, VaultError> {
         let mut tx = self.reading().await?;
-        let found = scope.find(&mut tx).await?;
+        let id = scope.find_cluster(&mut tx).await?;
         let sql = "SELECT t.timeline, t.parent, t.fork_revision, t.fork_at_most, t.source_cluster_id, t.etcd_version, \
                    t.first_seen_ms, \
                    (SELECT MIN(first) FROM ranges r WHERE r.cluster_id = t.cluster_id AND r.timeline = t.timeline), \
                    (SELECT MAX(last) FROM ranges r WHERE r.cluster_id = t.cluster_id AND r.timeline = t.timeline) \
                    FROM timelines t WHERE t.cluster_id = $1 ORDER BY t.timeline";
-        each(&tx.all(sql, &[found.id.into()]).await?, |row| {
+        each(&tx.all(sql, &[id.into()]).await?, |row| {
             Ok(TimelineAnswer {
                 timeline: timeline(row.int(0)?),
                 parent: row.maybe_int(1)?.map(timeline),
@@ -288,12 +289,12 @@ impl Catalog {
     /// As [`Catalog::timelines`].
     pub async fn pins(&self, scope: &Scope) -> Result<Vec<PinAnswer>, VaultError> {
         let mut tx = self.reading().await?;
-        let found = scope.find(&mut tx).await?;
+        let id = scope.find_cluster(&mut tx).await?;
         let sql = "SELECT p.name, p.timeline, p.revision, p.reason, p.created_ms, p.expires_ms, \
                    (SELECT COUNT(*) FROM ranges r WHERE r.cluster_id = p.cluster_id AND r.timeline = p.timeline \
                     AND r.first <= p.revision AND r.last >= p.revision) \
                    FROM pins p WHERE p.cluster_id = $1 ORDER BY p.name LIMIT $2";
-        let rows = tx.all(sql, &[found.id.into(), MOST.into()]).await?;
+        let rows = tx.all(sql, &[id.into(), MOST.into()]).await?;
         each(&rows, |row| {
             Ok(PinAnswer {
                 name: row.text(0)?,
@@ -313,10 +314,10 @@ impl Catalog {
     /// As [`Catalog::timelines`].
     pub async fn retention_runs(&self, scope: &Scope) -> Result<Vec<RetentionAnswer>, VaultError> {
         let mut tx = self.reading().await?;
-        let found = scope.find(&mut tx).await?;
+        let id = scope.find_cluster(&mut tx).await?;
         let sql = "SELECT round, marked_ms, verdict_ms, sweep_ms, swept_ms, taken_back, bases, segments, chunks, bytes \
                    FROM retention_runs WHERE cluster_id = $1 ORDER BY round DESC LIMIT $2";
-        let rows = tx.all(sql, &[found.id.into(), MOST.into()]).await?;
+        let rows = tx.all(sql, &[id.into(), MOST.into()]).await?;
         each(&rows, |row| {
             let state = match (
                 row.flag(5)?,
@@ -353,10 +354,10 @@ impl Catalog {
         scope: &Scope,
     ) -> Result<Vec<VerificationAnswer>, VaultError> {
         let mut tx = self.reading().await?;
-        let found = scope.find(&mut tx).await?;
+        let id = scope.find_cluster(&mut tx).await?;
         let sql = "SELECT name, kind, timeline, revision, started_ms, ended_ms, ok, objects, bytes, detail FROM verifications \
                    WHERE cluster_id = $1 ORDER BY ended_ms DESC, name DESC LIMIT $2";
-        let rows = tx.all(sql, &[found.id.into(), MOST.into()]).await?;
+        let rows = tx.all(sql, &[id.into(), MOST.into()]).await?;
         each(&rows, |row| {
             Ok(VerificationAnswer {
                 name: row.text(0)?,
@@ -384,7 +385,7 @@ impl Catalog {
         let mut values = vec![MOST.into()];
         let mut of = "";
         if let Some(scope) = scope {
-            values.push(scope.find(&mut tx).await?.id.into());
+            values.push(scope.find_cluster(&mut tx).await?.into());
             of = "WHERE d.cluster_id = $2";
         }
         let sql = format!("{sql} {of} ORDER BY c.name, d.name LIMIT $1");

@@ -18,5 +18,5 @@ pub use lists::{
 pub use scope::Scope;
 pub use status::{ClusterFacts, Condition, Expectations, Severity, StatusAnswer, StatusPage};
 pub use times::{RevisionAnswer, TimeAnswer};
-pub use touching::{KeyRange, SegmentAnswer, TouchingAnswer};
+pub use touching::{Cursor, KeyRange, SegmentAnswer, TouchingAnswer};
 pub use usage::{ClusterUsage, UsageAnswer, UsageLine};

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::super::database::{Row, Value};
 use super::super::open::Catalog;
-use crate::error::VaultError;
+use crate::error::{ErrorKind, VaultError};
 
 /// What a cluster is measured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,11 @@ pub struct ClusterFacts {
     pub heartbeat_ms: Option<i64>,
     /// The revision at which the source stood then.
     pub source_revision: Option<Revision>,
+    /// Since when the vault lacks a revision that the source had, by an agent's clock. From the vault alone, without a
+    /// catalog that saw earlier heads: the earliest time that may be. None where nothing is known of that.
+    pub behind_since_ms: Option<i64>,
+    /// What the newest drill or verification found, where that is not that all is well.
+    pub unsound: Option<String>,
     /// The last restore that was proven.
     pub proven_revision: Option<Revision>,
     /// When that was.
@@ -220,6 +225,9 @@ impl ClusterFacts {
                 format!("{count} objects cannot be used"),
             );
         }
+        if let Some(found) = &self.unsound {
+            say(Condition::Damaged, found.clone());
+        }
         match self.heartbeat_ms {
             None => say(Condition::Silent, "no agent has written a head".to_owned()),
             Some(last) if now_ms.saturating_sub(last) > ms(expected.silent_after) => {
@@ -231,10 +239,13 @@ impl ClusterFacts {
             }
             Some(_) => {}
         }
-        if let (Some(source), Some(maximum), Some(heartbeat)) =
-            (self.source_revision, self.maximum, self.heartbeat_ms)
-        {
-            let waited = heartbeat.saturating_sub(self.maximum_seen_ms.unwrap_or(0));
+        if let (Some(source), Some(maximum), Some(heartbeat), Some(since)) = (
+            self.source_revision,
+            self.maximum,
+            self.heartbeat_ms,
+            self.behind_since_ms,
+        ) {
+            let waited = heartbeat.saturating_sub(since);
             if source > maximum && waited > ms(expected.behind_after) {
                 say(
                     Condition::Behind,
@@ -278,9 +289,9 @@ impl ClusterFacts {
 
 /// The same rules as [`ClusterFacts::judged`], for the database to sort by: it must not hand out all clusters of a fleet.
 const RANK: &str = "CASE WHEN c.maximum IS NULL THEN 6 \
-     WHEN c.error IS NOT NULL OR c.damaged > 0 THEN 5 \
+     WHEN c.error IS NOT NULL OR c.damaged > 0 OR c.unsound IS NOT NULL THEN 5 \
      WHEN h.heartbeat_ms IS NULL OR $1 - h.heartbeat_ms > $2 THEN 4 \
-     WHEN h.source_revision > c.maximum AND h.heartbeat_ms - COALESCE(c.maximum_seen_ms, 0) > $3 THEN 3 \
+     WHEN h.source_revision > c.maximum AND h.heartbeat_ms - h.behind_ms > $3 THEN 3 \
      WHEN c.lost + c.missing > 0 THEN 2 \
      WHEN $4 >= 0 AND (c.proven_ms IS NULL OR $1 - c.proven_ms > $4) THEN 1 \
      ELSE 0 END";
@@ -290,7 +301,7 @@ impl Catalog {
     /// where one is given.
     ///
     /// # Errors
-    /// As the database fails.
+    /// `NotFound` for a label that no cluster has; as the database fails.
     pub async fn status(
         &self,
         expected: &Expectations,
@@ -333,6 +344,17 @@ impl Catalog {
                 page.problems += count;
             }
         }
+        if let Some(label) = label
+            && page.total == 0
+        {
+            return Err(VaultError::new(
+                ErrorKind::NotFound,
+                format!(
+                    "no cluster of the catalog has the label {label:?}: labels come from the policy, by --policy of `revkeep catalog \
+                     sync` and `revkeep-vault serve`"
+                ),
+            ));
+        }
         let sql = format!(
             "SELECT {COLUMNS} {from} ORDER BY {RANK} DESC, c.name LIMIT {limit} OFFSET {offset}"
         );
@@ -353,11 +375,11 @@ impl Catalog {
         now_ms: i64,
     ) -> Result<StatusAnswer, VaultError> {
         let mut tx = self.reading().await?;
-        let found = scope.find(&mut tx).await?;
+        let id = scope.find_cluster(&mut tx).await?;
         let sql = format!(
             "SELECT {COLUMNS} FROM clusters c LEFT JOIN heads h ON h.cluster_id = c.id WHERE c.id = $1"
         );
-        let row = tx.one(sqlx::AssertSqlSafe(sql), &[found.id.into()]).await?;
+        let row = tx.one(sqlx::AssertSqlSafe(sql), &[id.into()]).await?;
         let facts = row
             .as_ref()
             .map_or_else(|| Ok(ClusterFacts::default()), facts)?;
@@ -367,7 +389,7 @@ impl Catalog {
 
 const COLUMNS: &str = "c.name, c.timeline, c.minimum, c.maximum, c.maximum_seen_ms, c.base_revision, c.base_stored_ms, c.lost, \
      c.thinned, c.missing, c.damaged, c.objects, c.bytes, h.heartbeat_ms, h.source_revision, c.proven_revision, c.proven_ms, \
-     c.synced_ms, c.error";
+     c.synced_ms, c.error, h.behind_ms, c.unsound";
 
 fn facts(row: &Row) -> Result<ClusterFacts, VaultError> {
     let timeline = row
@@ -393,5 +415,7 @@ fn facts(row: &Row) -> Result<ClusterFacts, VaultError> {
         proven_ms: row.maybe_int(16)?,
         synced_ms: row.maybe_int(17)?,
         error: row.maybe_text(18)?,
+        behind_since_ms: row.maybe_int(19)?,
+        unsound: row.maybe_text(20)?,
     })
 }

@@ -1,5 +1,6 @@
 //! The revision of a time, and the time of a revision.
 
+use futures::{StreamExt as _, stream};
 use revkeep_schemas::Revision;
 use revkeep_schemas::names::TimelineId;
 use serde::Serialize;
@@ -24,7 +25,8 @@ pub struct RevisionAnswer {
     pub unix_ms: i64,
     /// The revision; none where nothing was seen by then.
     pub revision: Option<Revision>,
-    /// It may be as new as this: the catalog keeps times at intervals of ten seconds. The same where the vault was asked.
+    /// It may be as new as this: the catalog keeps times at intervals of ten seconds. The same where the vault was asked and
+    /// all indexes in question could be read.
     pub at_most: Option<Revision>,
     /// Whether it can be restored.
     pub recoverable: bool,
@@ -43,6 +45,9 @@ pub struct TimeAnswer {
     pub seen_ms: Option<i64>,
     /// When the one after it was there at the latest.
     pub until_ms: Option<i64>,
+    /// Whether the vault was asked and all indexes in question could be read: then this is what a restore reports, else it was
+    /// there up to ten seconds earlier, or more where an index is damaged.
+    pub exact: bool,
 }
 
 impl Catalog {
@@ -66,11 +71,15 @@ impl Catalog {
             && revision < at_most
         {
             let between = (revision.unwrap_or_default() + 1, last);
-            let entries = segments(&mut tx, scope, &found, between).await?;
+            let asked = segments(&mut tx, scope, &found, between).await?;
             drop(tx);
-            let spans = read(vault, scope, &found, &entries).await?;
-            revision = revision.max(spans.newest_by(unix_ms).map(|revision| revision.0));
-            at_most = revision;
+            let read = read(vault, scope, &found, asked).await?;
+            revision = revision.max(read.spans.newest_by(unix_ms).map(|revision| revision.0));
+            at_most = if read.complete {
+                revision
+            } else {
+                at_most.max(revision)
+            };
             tx = self.reading().await?;
         }
         let mut recoverable = false;
@@ -120,14 +129,16 @@ impl Catalog {
                     .max(until);
             }
         }
+        let mut exact = false;
         if let Some(vault) = vault {
             let around = (revision.0, until);
-            let entries = segments(&mut tx, scope, &found, around).await?;
+            let asked = segments(&mut tx, scope, &found, around).await?;
             drop(tx);
-            let spans = read(vault, scope, &found, &entries).await?;
+            let read = read(vault, scope, &found, asked).await?;
             for (seen, at) in seen.iter_mut().zip([revision, revision.next()]) {
-                *seen = [*seen, spans.seen(at)].into_iter().flatten().min();
+                *seen = [*seen, read.spans.seen(at)].into_iter().flatten().min();
             }
+            exact = read.complete;
         }
         let [seen_ms, until_ms] = seen;
         Ok(TimeAnswer {
@@ -136,12 +147,15 @@ impl Catalog {
             revision,
             seen_ms,
             until_ms,
+            exact,
         })
     }
 }
 
-/// How many segments before a range may reach into it: overlaps are those of agents beside each other.
-const OVERLAPS: i64 = 16;
+/// Segments whose indexes are read for one answer at most: those of ten seconds, of all agents.
+const INDEXES: usize = 256;
+/// Indexes that are read at once.
+const AT_ONCE: usize = 16;
 
 /// The newest revision that the kept marks say was there by a time.
 async fn newest_by(
@@ -156,51 +170,90 @@ async fn newest_by(
     row.map(|row| row.int(0)).transpose()
 }
 
+/// Segments to be read.
+struct Asked {
+    entries: Vec<SegmentEntry>,
+    /// Whether these are all.
+    all: bool,
+}
+
 /// The segments that hold revisions of a range.
 async fn segments(
     tx: &mut Transaction,
     scope: &Scope,
     found: &Found,
     (from, to): (i64, i64),
-) -> Result<Vec<SegmentEntry>, VaultError> {
+) -> Result<Asked, VaultError> {
+    let begin = begin(tx, found, from).await?;
     // What is not trusted says nothing.
-    let columns = "SELECT first, last, level, uid, bytes FROM segments s WHERE cluster_id = $1 AND timeline = $2 \
-                   AND NOT EXISTS (SELECT 1 FROM gaps g WHERE g.cluster_id = s.cluster_id AND g.timeline = s.timeline \
-                   AND g.distrusted = 1 AND g.first <= s.last AND g.last >= s.first) AND";
-    let before = format!("{columns} first <= $3 ORDER BY first DESC LIMIT {OVERLAPS}");
-    let within = format!("{columns} first > $3 AND first <= $4 ORDER BY first LIMIT 256");
-    let [id, timeline] = [found.id.into(), found.timeline.into()];
-    let mut rows = tx
-        .all(sqlx::AssertSqlSafe(before), &[id, timeline, from.into()])
-        .await?;
-    let values = [id, timeline, from.into(), to.into()];
-    rows.extend(tx.all(sqlx::AssertSqlSafe(within), &values).await?);
+    let sql = format!(
+        "SELECT first, last, level, uid, bytes FROM segments s WHERE cluster_id = $1 AND timeline = $2 \
+         AND first >= $3 AND first <= $4 AND last >= $5 \
+         AND NOT EXISTS (SELECT 1 FROM gaps g WHERE g.cluster_id = s.cluster_id AND g.timeline = s.timeline \
+         AND g.distrusted = 1 AND g.first <= s.last AND g.last >= s.first) \
+         ORDER BY first, last, level, uid LIMIT {}",
+        INDEXES + 1
+    );
+    let values = [
+        found.id.into(),
+        found.timeline.into(),
+        begin.into(),
+        to.into(),
+        from.into(),
+    ];
+    let rows = tx.all(sqlx::AssertSqlSafe(sql), &values).await?;
     let timeline = TimelineId(u32::try_from(found.timeline).unwrap_or_default());
-    let mut entries = Vec::new();
-    for row in &rows {
-        if row.int(1)? >= from {
-            entries.push(super::touching::entry(scope, timeline, row)?);
-        }
-    }
-    Ok(entries)
+    let entries = rows.iter().take(INDEXES);
+    let entries = entries.map(|row| super::touching::entry(scope, timeline, row));
+    Ok(Asked {
+        entries: entries.collect::<Result<_, _>>()?,
+        all: rows.len() <= INDEXES,
+    })
+}
+
+/// The first revision at which a segment may begin that reaches `from`: those that begin before are too short.
+pub(super) async fn begin(
+    tx: &mut Transaction,
+    found: &Found,
+    from: i64,
+) -> Result<i64, VaultError> {
+    let sql = "SELECT longest FROM spans WHERE cluster_id = $1 AND timeline = $2";
+    let row = tx
+        .one(sql, &[found.id.into(), found.timeline.into()])
+        .await?;
+    let longest = row.map_or(Ok(1), |row| row.int(0))?;
+    Ok(from.saturating_sub(longest).saturating_add(1))
+}
+
+/// What indexes say.
+struct Read {
+    spans: Spans,
+    /// Whether all that were to be read could be.
+    complete: bool,
 }
 
 async fn read(
     vault: &Vault,
     scope: &Scope,
     found: &Found,
-    entries: &[SegmentEntry],
-) -> Result<Spans, VaultError> {
+    asked: Asked,
+) -> Result<Read, VaultError> {
     let mut spans = Spans::default();
+    let mut complete = asked.all;
     let timeline = TimelineId(u32::try_from(found.timeline).unwrap_or_default());
     let timeline = super::touching::place(vault, scope, timeline);
-    for entry in entries {
-        match timeline.segment_index(entry).await {
-            Ok(index) => spans.add(&index, entry.last),
+    let mut indexes = stream::iter(asked.entries)
+        .map(async |entry| (entry.last, timeline.segment_index(&entry).await))
+        .buffered(AT_ONCE);
+    while let Some((last, index)) = indexes.next().await {
+        match index {
+            Ok(index) => spans.add(&index, last),
             // Gone or damaged: the catalog will hear of it.
-            Err(error) if error.is_damage() || error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.is_damage() || error.kind() == ErrorKind::NotFound => {
+                complete = false;
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(spans)
+    Ok(Read { spans, complete })
 }

@@ -1,13 +1,18 @@
 //! Which segments touch a key or a prefix.
 
+use std::fmt;
+use std::str::FromStr;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::{SourceIdentity, TimelineRecord};
-use revkeep_schemas::names::TimelineId;
-use serde::Serialize;
+use revkeep_schemas::names::{TimelineId, Uid};
+use serde::{Serialize, Serializer};
+use sqlx::AssertSqlSafe;
 
 use super::super::database::{Row, Value};
 use super::super::open::Catalog;
-use super::scope::Scope;
+use super::scope::{Found, Scope};
 use crate::error::{ErrorKind, VaultError};
 use crate::inventory::SegmentEntry;
 use crate::layout::{NameKind, ObjectName};
@@ -16,6 +21,8 @@ use crate::vault::Vault;
 
 /// Segments that one answer names at most.
 const MOST: u32 = 10_000;
+/// Key filters that are asked at once.
+const AT_ONCE: usize = 16;
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +37,61 @@ pub struct KeyRange {
     pub to: Revision,
     /// So many segments at most.
     pub limit: u32,
+    /// Only what comes after this, as the answer before said in `next`.
+    pub after: Option<Cursor>,
+}
+
+/// A place among the segments of a timeline; as text its parts with full stops between.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    first: i64,
+    last: i64,
+    level: i64,
+    uid: Uid,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            first,
+            last,
+            level,
+            uid,
+        } = self;
+        write!(f, "{first}.{last}.{level}.{uid}")
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = VaultError;
+
+    fn from_str(text: &str) -> Result<Self, VaultError> {
+        let wrong = || {
+            VaultError::new(
+                ErrorKind::Config,
+                format!(
+                    "{text:?} is no place to go on from: give what the answer before says in next"
+                ),
+            )
+        };
+        let parts: Vec<&str> = text.split('.').collect();
+        let [first, last, level, uid] = parts.as_slice() else {
+            return Err(wrong());
+        };
+        let number = |part: &str| part.parse::<i64>().map_err(|_| wrong());
+        Ok(Self {
+            first: number(first)?,
+            last: number(last)?,
+            level: number(level)?,
+            uid: uid.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// A segment.
@@ -58,10 +120,13 @@ pub struct TouchingAnswer {
     pub cluster: String,
     /// The timeline.
     pub timeline: String,
-    /// The segments, by first revision. None of the others holds any such row.
+    /// The segments, by first revision. None of the others up to `next` holds any such row.
     pub segments: Vec<SegmentAnswer>,
-    /// Whether there may be more: ask again from the revision after the first one of the last segment on.
+    /// Whether there may be more: ask again with `next`. So it can be where no segment is named here, as key filters may leave
+    /// none of those that were looked at.
     pub more: bool,
+    /// Where to go on, if there may be more.
+    pub next: Option<Cursor>,
     /// Whether the key filters in the vault were asked, too.
     pub filtered: bool,
 }
@@ -87,11 +152,13 @@ impl Catalog {
         } else {
             Some(wanted.key.clone())
         };
-        let sql = "SELECT first, last, level, uid, bytes, first_ms, last_ms FROM segments \
+        let begin = super::times::begin(&mut tx, &found, wanted.from.0).await?;
+        let mut sql = "SELECT first, last, level, uid, bytes, first_ms, last_ms FROM segments \
                    WHERE cluster_id = $1 AND timeline = $2 AND first <= $4 AND last >= $3 \
-                   AND (max_key IS NULL OR max_key >= $5) AND (min_key IS NULL OR $6 = 1 OR min_key < $7 OR $8 = 0 AND min_key = $7) \
-                   ORDER BY first, last, level, uid LIMIT $9";
-        let values = [
+                   AND (max_key IS NULL OR max_key >= $5) AND (min_key IS NULL OR $6 = 1 OR min_key < $7 OR $8 = 0 AND min_key = $7) "
+            .to_owned();
+        let uid = wanted.after.as_ref().map(|after| after.uid.to_string());
+        let mut values = vec![
             found.id.into(),
             found.timeline.into(),
             wanted.from.0.into(),
@@ -100,37 +167,95 @@ impl Catalog {
             end.is_none().into(),
             Value::Bytes(Some(end.as_deref().unwrap_or_default())),
             wanted.prefix.into(),
-            i64::from(limit).into(),
+            // One more, to know whether there is more.
+            (i64::from(limit) + 1).into(),
         ];
-        let rows = tx.all(sql, &values).await?;
-        drop(tx);
-        let timeline = TimelineId(u32::try_from(found.timeline).unwrap_or_default());
-        let mut segments = Vec::new();
-        for row in &rows {
-            let entry = entry(scope, timeline, row)?;
-            if let Some(vault) = vault
-                && !may_hold(&place(vault, scope, timeline), &entry, wanted).await?
-            {
-                continue;
-            }
-            segments.push(SegmentAnswer {
-                name: entry.name,
-                level: entry.level,
-                first: entry.first,
-                last: entry.last,
-                bytes: entry.bytes,
-                first_ms: row.maybe_int(5)?,
-                last_ms: row.maybe_int(6)?,
-            });
+        if let (Some(after), Some(uid)) = (&wanted.after, &uid) {
+            sql += "AND (first, last, level, uid) > ($10, $11, $12, $13) ";
+            let after = [after.first, after.last, after.level];
+            values.extend(after.map(Value::from));
+            values.push(uid.into());
+        } else {
+            sql += "AND first >= $10 ";
+            values.push(begin.into());
         }
+        sql += "ORDER BY first, last, level, uid LIMIT $9";
+        let mut rows = tx.all(AssertSqlSafe(sql), &values).await?;
+        drop(tx);
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next = match rows.last() {
+            Some(row) if more => Some(cursor(row)?),
+            _ => None,
+        };
         Ok(TouchingAnswer {
             cluster: scope.cluster.to_string(),
             timeline: found.label(),
-            more: rows.len() >= limit as usize,
-            segments,
+            segments: holding(scope, &found, &rows, wanted, vault).await?,
+            more,
+            next,
             filtered: vault.is_some(),
         })
     }
+}
+
+/// The segments of rows; with a vault, those of which key filters say that they may hold the key.
+async fn holding(
+    scope: &Scope,
+    found: &Found,
+    rows: &[Row],
+    wanted: &KeyRange,
+    vault: Option<&Vault>,
+) -> Result<Vec<SegmentAnswer>, VaultError> {
+    let timeline = TimelineId(u32::try_from(found.timeline).unwrap_or_default());
+    let mut segments = Vec::new();
+    for row in rows {
+        let entry = entry(scope, timeline, row)?;
+        let times = (row.maybe_int(5)?, row.maybe_int(6)?);
+        segments.push((entry, times));
+    }
+    let place = vault.map(|vault| place(vault, scope, timeline));
+    let mut asked = stream::iter(segments)
+        .map(async |(entry, times)| {
+            let holds = match &place {
+                Some(place) => may_hold(place, &entry, wanted).await?,
+                None => true,
+            };
+            Ok::<_, VaultError>(holds.then_some((entry, times)))
+        })
+        .buffered(AT_ONCE);
+    let mut holding = Vec::new();
+    while let Some(one) = asked.try_next().await? {
+        holding.extend(one.map(|(entry, (first_ms, last_ms))| SegmentAnswer {
+            name: entry.name,
+            level: entry.level,
+            first: entry.first,
+            last: entry.last,
+            bytes: entry.bytes,
+            first_ms,
+            last_ms,
+        }));
+    }
+    Ok(holding)
+}
+
+fn cursor(row: &Row) -> Result<Cursor, VaultError> {
+    Ok(Cursor {
+        first: row.int(0)?,
+        last: row.int(1)?,
+        level: row.int(2)?,
+        uid: uid(row)?,
+    })
+}
+
+fn uid(row: &Row) -> Result<Uid, VaultError> {
+    row.text(3)?.parse().map_err(|error| {
+        VaultError::new(
+            ErrorKind::Corrupt,
+            "catalog: it holds what this program did not write: run `revkeep catalog rebuild`",
+        )
+        .with_source(error)
+    })
 }
 
 /// The first key after all that begin with a prefix; none where there is none.
@@ -187,13 +312,7 @@ pub(super) fn entry(
 ) -> Result<SegmentEntry, VaultError> {
     let (first, last) = (Revision(row.int(0)?), Revision(row.int(1)?));
     let level = u8::try_from(row.int(2)?).unwrap_or(u8::MAX);
-    let uid = row.text(3)?.parse().map_err(|error| {
-        VaultError::new(
-            ErrorKind::Corrupt,
-            "catalog: it holds what this program did not write: run `revkeep catalog rebuild`",
-        )
-        .with_source(error)
-    })?;
+    let uid = uid(row)?;
     let name = ObjectName {
         cluster: scope.cluster.clone(),
         timeline,
@@ -222,5 +341,27 @@ mod tests {
         assert_eq!(super::after(b"a\xff\xff"), Some(b"b".to_vec()));
         assert_eq!(super::after(b"\xff"), None);
         assert_eq!(super::after(b""), None);
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        let place = super::Cursor {
+            first: 5,
+            last: 90,
+            level: 1,
+            uid: revkeep_schemas::names::Uid(0xab),
+        };
+        let text = place.to_string();
+        assert_eq!(text.parse::<super::Cursor>().unwrap(), place);
+        for wrong in [
+            "",
+            "5",
+            "5.90.1",
+            "5.90.1.x",
+            "a.90.1.00000000000000ab",
+            "5.9.1.00000000000000ab.2",
+        ] {
+            wrong.parse::<super::Cursor>().unwrap_err();
+        }
     }
 }

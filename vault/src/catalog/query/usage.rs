@@ -79,7 +79,7 @@ impl Catalog {
         let mut values: Vec<Value<'_>> = vec![today.into()];
         let mut of = "";
         if let Some(scope) = cluster {
-            values.push(scope.find(&mut tx).await?.id.into());
+            values.push(scope.find_cluster(&mut tx).await?.into());
             of = "WHERE cluster_id = $2";
         }
         let sql = format!(

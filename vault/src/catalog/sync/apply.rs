@@ -47,10 +47,18 @@ pub(super) async fn apply(
                 return Ok(false);
             }
             if look.anew {
-                // Whatever it was, it goes, with all that refers to it.
+                // Whatever it was, it goes, with all that refers to it but the labels: the vault does not hold those.
+                let sql = "SELECT label FROM labels WHERE cluster_id = $1";
+                let labels = tx.all(sql, &[known.id.into()]).await?;
                 let sql = "DELETE FROM clusters WHERE id = $1";
                 tx.execute(sql, &[known.id.into()]).await?;
-                insert_cluster(tx, cluster, now, known.version + 1).await?
+                let id = insert_cluster(tx, cluster, now, known.version + 1).await?;
+                for label in &labels {
+                    let sql = "INSERT INTO labels (cluster_id, label) VALUES ($1, $2)";
+                    let label = label.text(0)?;
+                    tx.execute(sql, &[id.into(), (&label).into()]).await?;
+                }
+                id
             } else {
                 Some(known.id)
             }
@@ -65,13 +73,23 @@ pub(super) async fn apply(
         amounts: BTreeMap::new(),
     };
     if change.head.is_some() || change.listed {
-        applying.head(change.head.as_ref()).await?;
+        // Of another timeline, revisions say nothing.
+        let timeline = change.head.as_ref().map(|head| head.timeline);
+        let same = known.filter(|known| known.head.as_ref().map(|head| head.timeline) == timeline);
+        let behind = same.and_then(|known| known.behind);
+        applying.head(change.head.as_ref(), behind).await?;
     }
     if change.is_more_than_head() {
         applying.objects(change, now).await?;
     }
+    applying.behind().await?;
     writing.commit().await?;
     Ok(true)
+}
+
+/// A time that somebody else's clock gave, within what can be calculated with: from 1970 on, and exact in JSON, too.
+pub(super) fn time(unix_ms: i64) -> i64 {
+    unix_ms.clamp(0, 1 << 53)
 }
 
 async fn insert_cluster(
@@ -97,32 +115,61 @@ pub(super) struct Applying<'a> {
 }
 
 impl Applying<'_> {
-    async fn head(&mut self, head: Option<&Head>) -> Result<(), VaultError> {
+    async fn head(
+        &mut self,
+        head: Option<&Head>,
+        behind: Option<(i64, i64)>,
+    ) -> Result<(), VaultError> {
         let Some(head) = head else {
             let sql = "DELETE FROM heads WHERE cluster_id = $1";
             self.tx.execute(sql, &[self.id.into()]).await?;
             return Ok(());
         };
         let sql = "INSERT INTO heads (cluster_id, timeline, base_revision, durable_revision, heartbeat_ms, source_revision, \
-                   compact_revision, uploader, turn, followed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                   compact_revision, uploader, turn, followed_ms, behind_revision, behind_ms) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
                    ON CONFLICT (cluster_id) DO UPDATE SET timeline = excluded.timeline, base_revision = excluded.base_revision, \
                    durable_revision = excluded.durable_revision, heartbeat_ms = excluded.heartbeat_ms, \
                    source_revision = excluded.source_revision, compact_revision = excluded.compact_revision, \
-                   uploader = excluded.uploader, turn = excluded.turn, followed_ms = excluded.followed_ms";
+                   uploader = excluded.uploader, turn = excluded.turn, followed_ms = excluded.followed_ms, \
+                   behind_revision = CASE WHEN heads.timeline = excluded.timeline THEN heads.behind_revision END";
         let uploader = format!("{:016x}", head.uploader);
         let values = [
             self.id.into(),
             i64::from(head.timeline.0).into(),
             head.base_revision.0.into(),
             head.durable_revision.0.into(),
-            head.heartbeat_unix_ms.into(),
+            time(head.heartbeat_unix_ms).into(),
             head.source_revision.0.into(),
             head.compact_revision.0.into(),
             (&uploader).into(),
             head.turn.cast_signed().into(),
-            head.followed_unix_ms.into(),
+            time(head.followed_unix_ms).into(),
+            behind.map(|(revision, _)| revision).into(),
+            behind.map(|(_, since)| since).into(),
         ];
         self.tx.execute(sql, &values).await?;
+        Ok(())
+    }
+
+    /// Notes since when the vault lacks a revision that the source had: the one that is noted stays until it is there, so
+    /// that what comes after it does not make it younger.
+    async fn behind(&mut self) -> Result<(), VaultError> {
+        let reached = "COALESCE((SELECT maximum FROM clusters WHERE id = $1), 0)";
+        let keep = |noted: &str, fresh: &str| {
+            format!(
+                "CASE WHEN source_revision <= {reached} THEN NULL WHEN behind_revision > {reached} THEN {noted} ELSE {fresh} END"
+            )
+        };
+        let sql = format!(
+            "UPDATE heads SET behind_revision = {}, behind_ms = {} WHERE cluster_id = $1 \
+             AND (source_revision > {reached} OR behind_revision IS NOT NULL)",
+            keep("behind_revision", "source_revision"),
+            keep("behind_ms", "heartbeat_ms"),
+        );
+        self.tx
+            .execute(AssertSqlSafe(sql), &[self.id.into()])
+            .await?;
         Ok(())
     }
 

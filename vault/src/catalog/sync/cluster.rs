@@ -153,10 +153,13 @@ impl Looking<'_> {
         let relist = i64::try_from(self.look.relist.as_millis()).unwrap_or(i64::MAX);
         let early = xxh3_64(self.reader.cluster.name.as_str().as_bytes()) % 256;
         let early = relist / 1024 * i64::try_from(early).unwrap_or_default();
-        self.look.now.timestamp_millis().saturating_sub(listed) >= relist - early
+        let since = self.look.now.timestamp_millis().saturating_sub(listed);
+        // A clock that was set back says nothing of when that was.
+        since < 0 || since >= relist - early
     }
 
-    /// Lists what sorts after the newest known names.
+    /// Lists what sorts after the names at which the head before said that the vault ends. What was stored beyond it then may
+    /// have had holes, so the newest known names are no place to go on from.
     async fn newest(
         &self,
         known: &KnownCluster,
@@ -167,7 +170,7 @@ impl Looking<'_> {
         let timeline = head.timeline;
         let mut reading = self.catalog.reading().await?;
         let (known, base, first) =
-            KnownNames::newest(&mut reading, &cluster.name, known.id, timeline).await?;
+            KnownNames::newest(&mut reading, &cluster.name, known.id, before).await?;
         drop(reading);
         let permit = self.reader.permits.acquire().await;
         let folder = layout::timeline_folder(&cluster.name, timeline);

@@ -1,7 +1,7 @@
 //! The rows of what stands beside timelines: pins, receipts, rounds of deletions.
 
 use super::super::database::int;
-use super::apply::Applying;
+use super::apply::{Applying, time};
 use super::found::{Change, Place, RoundRow};
 use super::tables::{DAMAGED, PINS, ROUNDS, VERIFICATIONS};
 use crate::error::VaultError;
@@ -76,8 +76,8 @@ impl Applying<'_> {
                         receipt.kind.name().into(),
                         drill.then_some(i64::from(receipt.timeline.0)).into(),
                         drill.then_some(receipt.revision.0).into(),
-                        began.into(),
-                        receipt.ended_unix_ms.into(),
+                        time(began).into(),
+                        time(receipt.ended_unix_ms).into(),
                         receipt.sound.into(),
                         int(receipt.objects).into(),
                         int(receipt.bytes).into(),

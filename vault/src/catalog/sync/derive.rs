@@ -1,18 +1,19 @@
-//! What follows of the rows of a cluster: runs, coverage, holes, times, the summary.
+//! What follows of the rows of a cluster: runs, coverage, holes, times.
 //!
-//! What was added alone changes little, and little is read for it. Where something left, or what segments hold is not
+//! What was added alone changes little, and little is read for it. Where something left, or what segments hold is no longer
 //! trusted, all of the timeline is gone through again. Both come to the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::GapRecord;
-use revkeep_schemas::names::TimelineId;
+use revkeep_schemas::names::{TimelineId, Uid};
 
-use super::super::database::{Table, Transaction, Value};
+use super::super::database::{Table, Transaction, Value, int};
 use super::super::marks::{Mark, frontier, unpack};
 use super::found::{Content, Found, Place};
 use super::holes::{Deleted, Hole, Range, holes};
+use super::summary::summary;
 use crate::cluster::Cluster;
 use crate::coverage::{Coverage, merge, reached};
 use crate::error::VaultError;
@@ -44,7 +45,7 @@ pub(super) async fn derive(
             .collect();
         deriving.timeline(&new, removed.contains(&timeline)).await?;
     }
-    summary(tx, id).await
+    summary(tx, id, cluster).await
 }
 
 struct Deriving<'a> {
@@ -62,11 +63,19 @@ impl Deriving<'_> {
     async fn timeline(&mut self, new: &[&Found], removed: bool) -> Result<(), VaultError> {
         let gaps = self.gaps().await?;
         let distrusted: Vec<&GapRecord> = gaps.iter().filter(|gap| gap.distrusted).collect();
-        let anew = removed || !distrusted.is_empty();
+        let warned = |found: &&Found| matches!(&found.content, Content::Gap(gap) if gap.distrusted);
+        let anew = removed || new.iter().any(warned);
+        let trusted;
         let runs = if anew {
-            self.set_aside(&distrusted).await?
+            trusted = Vec::new();
+            self.runs_anew(&distrusted).await?
         } else {
-            self.runs_with(new).await?
+            let (new, aside) = parted(new, &distrusted);
+            self.name_aside(&aside).await?;
+            let longest = aside.iter().map(|aside| aside.range).chain(spans(&new));
+            self.longer(longest.map(length).max()).await?;
+            trusted = new;
+            self.runs_with(&trusted).await?
         };
         let covers = self.bases().await?;
         let ranges = reached(covers.into_iter(), &runs);
@@ -77,7 +86,7 @@ impl Deriving<'_> {
         if anew {
             self.times_anew(&distrusted).await
         } else {
-            self.times_with(new).await
+            self.times_with(&trusted).await
         }
     }
 
@@ -112,11 +121,7 @@ impl Deriving<'_> {
     /// The runs with what is new.
     async fn runs_with(&mut self, new: &[&Found]) -> Result<Vec<Range>, VaultError> {
         let known = self.ranges("SELECT first, last FROM runs WHERE cluster_id = $1 AND timeline = $2 ORDER BY first").await?;
-        let new = new.iter().filter_map(|found| match found.place.1 {
-            NameKind::Segment { first, last, .. } => Some((first, last)),
-            _ => None,
-        });
-        let runs = merge(known.iter().copied().chain(new));
+        let runs = merge(known.iter().copied().chain(spans(new)));
         if runs != known {
             self.rewrite(&RUNS, &runs).await?;
         }
@@ -124,14 +129,16 @@ impl Deriving<'_> {
     }
 
     /// The runs of all segments that are trusted. Those that are not are named as damaged.
-    async fn set_aside(&mut self, distrusted: &[&GapRecord]) -> Result<Vec<Range>, VaultError> {
+    async fn runs_anew(&mut self, distrusted: &[&GapRecord]) -> Result<Vec<Range>, VaultError> {
         let mut trusted = Vec::new();
         let mut aside = Vec::new();
+        let mut longest = None;
         let sql = "SELECT first, last, level, uid, bytes, stored_ms FROM segments WHERE cluster_id = $1 AND timeline = $2 \
                    ORDER BY first";
         self.tx
             .each(sql, &self.key(), |row| {
                 let range = (Revision(row.int(0)?), Revision(row.int(1)?));
+                longest = longest.max(Some(length(range)));
                 let Some(gap) = distrusted.iter().find(|gap| touches(range, gap)) else {
                     // Merged as they come, so that few are held.
                     match trusted.last_mut() {
@@ -142,14 +149,15 @@ impl Deriving<'_> {
                     }
                     return Ok(());
                 };
-                aside.push((
+                let uid = row.text(3)?;
+                aside.push(Aside {
                     range,
-                    row.int(2)?,
-                    row.text(3)?,
-                    row.int(4)?,
-                    row.int(5)?,
-                    *gap,
-                ));
+                    level: u8::try_from(row.int(2)?).unwrap_or(u8::MAX),
+                    uid: uid.parse().unwrap_or(Uid(0)),
+                    bytes: row.int(4)?,
+                    stored_ms: row.int(5)?,
+                    gap,
+                });
                 Ok(())
             })
             .await?;
@@ -160,31 +168,55 @@ impl Deriving<'_> {
         let (from, to) = (format!("{folder}/"), format!("{folder}0"));
         let values = [self.id.into(), (&from).into(), (&to).into()];
         self.tx.execute(sql, &values).await?;
-        for ((first, last), level, uid, bytes, stored, gap) in aside {
+        self.name_aside(&aside).await?;
+        let sql = "DELETE FROM spans WHERE cluster_id = $1 AND timeline = $2";
+        self.tx.execute(sql, &self.key()).await?;
+        self.longer(longest).await?;
+        Ok(trusted)
+    }
+
+    /// Names segments that are not trusted as damaged.
+    async fn name_aside(&mut self, aside: &[Aside<'_>]) -> Result<(), VaultError> {
+        for one in aside {
             let name = ObjectName {
                 cluster: self.cluster.name.clone(),
                 timeline: self.timeline,
                 kind: NameKind::Segment {
-                    level: u8::try_from(level).unwrap_or(u8::MAX),
-                    first,
-                    last,
-                    uid: uid.parse().unwrap_or(revkeep_schemas::names::Uid(0)),
+                    level: one.level,
+                    first: one.range.0,
+                    last: one.range.1,
+                    uid: one.uid,
                 },
             };
             let name = name.path();
-            let reason = crate::inventory::distrusted(&name, gap);
+            let reason = crate::inventory::distrusted(&name, one.gap);
             let values = [
                 self.id.into(),
                 (&name).into(),
                 (&reason).into(),
-                bytes.into(),
-                stored.into(),
+                one.bytes.into(),
+                one.stored_ms.into(),
             ];
             let sql = "INSERT INTO damaged (cluster_id, name, kind, reason, bytes, stored_ms) \
                        VALUES ($1, $2, 'distrusted', $3, $4, $5) ON CONFLICT DO NOTHING";
             self.tx.execute(sql, &values).await?;
         }
-        Ok(trusted)
+        Ok(())
+    }
+
+    /// Notes how many revisions the longest segment holds, if that is more than is known.
+    async fn longer(&mut self, longest: Option<i64>) -> Result<(), VaultError> {
+        let Some(longest) = longest else {
+            return Ok(());
+        };
+        let [id, timeline] = self.key();
+        let sql = "INSERT INTO spans (cluster_id, timeline, longest) VALUES ($1, $2, $3) \
+                   ON CONFLICT (cluster_id, timeline) DO UPDATE SET longest = excluded.longest \
+                   WHERE spans.longest < excluded.longest";
+        self.tx
+            .execute(sql, &[id, timeline, longest.into()])
+            .await?;
+        Ok(())
     }
 
     async fn ranges(&mut self, sql: &'static str) -> Result<Vec<Range>, VaultError> {
@@ -360,6 +392,60 @@ impl Deriving<'_> {
     }
 }
 
+/// A segment that holds what is recorded not to be what the source had.
+struct Aside<'a> {
+    range: Range,
+    level: u8,
+    uid: Uid,
+    bytes: i64,
+    stored_ms: i64,
+    gap: &'a GapRecord,
+}
+
+/// What is new without the segments that are not trusted, and those.
+fn parted<'a>(new: &[&'a Found], distrusted: &[&'a GapRecord]) -> (Vec<&'a Found>, Vec<Aside<'a>>) {
+    let mut aside = Vec::new();
+    let mut trusted = Vec::new();
+    for found in new {
+        let NameKind::Segment {
+            level,
+            first,
+            last,
+            uid,
+        } = found.place.1
+        else {
+            trusted.push(*found);
+            continue;
+        };
+        let range = (first, last);
+        match distrusted.iter().find(|gap| touches(range, gap)) {
+            Some(gap) => aside.push(Aside {
+                range,
+                level,
+                uid,
+                bytes: int(found.meta.bytes),
+                stored_ms: found.meta.stored_ms,
+                gap,
+            }),
+            None => trusted.push(*found),
+        }
+    }
+    (trusted, aside)
+}
+
+/// The revisions of the segments among what is new.
+fn spans(new: &[&Found]) -> impl Iterator<Item = Range> {
+    new.iter().filter_map(|found| match found.place.1 {
+        NameKind::Segment { first, last, .. } => Some((first, last)),
+        _ => None,
+    })
+}
+
+/// How many revisions a range holds.
+fn length(range: Range) -> i64 {
+    range.1.0.saturating_sub(range.0.0).saturating_add(1)
+}
+
 /// What retention has deleted of a timeline.
 pub(in crate::catalog) async fn deleted(
     tx: &mut Transaction,
@@ -381,42 +467,6 @@ pub(in crate::catalog) async fn deleted(
 
 fn touches(range: Range, gap: &GapRecord) -> bool {
     range.0 <= gap.last && range.1 >= gap.first
-}
-
-/// Writes the cluster's summary anew.
-async fn summary(tx: &mut Transaction, id: i64) -> Result<(), VaultError> {
-    let newest = "(SELECT MAX(timeline) FROM timelines WHERE cluster_id = $1)";
-    let of = format!("cluster_id = $1 AND timeline = {newest}");
-    let maximum = format!("(SELECT MAX(last) FROM ranges WHERE {of})");
-    let lost = |kind: &str| {
-        format!(
-            "COALESCE((SELECT CAST(SUM(last - first + 1) AS BIGINT) FROM holes WHERE {of} AND kind = '{kind}' \
-             AND first >= (SELECT MIN(first) FROM ranges WHERE {of})), 0)"
-        )
-    };
-    let sql = format!(
-        "UPDATE clusters SET timeline = {newest}, \
-         minimum = (SELECT MIN(first) FROM ranges WHERE {of}), \
-         maximum = {maximum}, \
-         maximum_seen_ms = (SELECT unix_ms FROM time_marks WHERE {of} AND revision >= {maximum} ORDER BY revision LIMIT 1), \
-         base_revision = (SELECT MAX(revision) FROM bases WHERE {of}), \
-         base_stored_ms = (SELECT stored_ms FROM bases WHERE {of} ORDER BY revision DESC, uid DESC LIMIT 1), \
-         segment_stored_ms = (SELECT stored_ms FROM segments WHERE {of} ORDER BY first DESC, last DESC, level DESC, uid DESC LIMIT 1), \
-         lost = {}, thinned = {}, missing = {}, \
-         damaged = (SELECT COUNT(*) FROM damaged WHERE cluster_id = $1), \
-         objects = COALESCE((SELECT CAST(SUM(objects) AS BIGINT) FROM stored WHERE cluster_id = $1), 0), \
-         bytes = COALESCE((SELECT CAST(SUM(bytes) AS BIGINT) FROM stored WHERE cluster_id = $1), 0), \
-         proven_revision = (SELECT revision FROM verifications WHERE cluster_id = $1 AND kind = 'drill' AND ok = 1 \
-                            ORDER BY ended_ms DESC, name DESC LIMIT 1), \
-         proven_ms = (SELECT ended_ms FROM verifications WHERE cluster_id = $1 AND kind = 'drill' AND ok = 1 \
-                      ORDER BY ended_ms DESC, name DESC LIMIT 1) \
-         WHERE id = $1",
-        lost("lost"),
-        lost("thinned"),
-        lost("missing"),
-    );
-    tx.execute(sqlx::AssertSqlSafe(sql), &[id.into()]).await?;
-    Ok(())
 }
 
 /// A table of ranges that is written anew for a timeline.

@@ -26,7 +26,8 @@ const REQUESTS: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct SyncOptions {
     /// A cluster whose names were listed within this time is asked for its head alone, and listed as far as that says that
-    /// there is more. Zero: all names of all clusters are listed.
+    /// there is more. What no head tells of, such as pins, deletions and receipts, waits that long; see [`Catalog::relist`].
+    /// Zero: all names of all clusters are listed.
     pub relist: Duration,
     /// The clusters to look at; all when there is none.
     pub clusters: Vec<ClusterName>,
@@ -117,6 +118,10 @@ impl Catalog {
     ) -> Result<SyncReport, VaultError> {
         self.revive().await?;
         self.belongs_to(vault.id()).await?;
+        // Before the vault is listed: what another program adds to both meanwhile is not taken for gone.
+        let mut reading = self.reading().await?;
+        let mut known = KnownCluster::all(&mut reading).await?;
+        drop(reading);
         let there = vault.clusters().await?;
         let chosen =
             |name: &&ClusterName| options.clusters.is_empty() || options.clusters.contains(*name);
@@ -126,9 +131,6 @@ impl Catalog {
                 format!("the vault has no cluster {absent}"),
             ));
         }
-        let mut reading = self.reading().await?;
-        let mut known = KnownCluster::all(&mut reading).await?;
-        drop(reading);
         let how = Look {
             relist: options.relist,
             anew,
@@ -178,9 +180,23 @@ impl Catalog {
         Ok(report)
     }
 
+    /// Has all names of a cluster listed by the next sync, whatever its head says: for those who know that there is more, or
+    /// less, than a head tells. Nothing happens for a cluster that is not known, as that is listed in any case.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn relist(&self, cluster: &ClusterName) -> Result<(), VaultError> {
+        // A sync that is under way may have listed it before: it finds another version, and begins again.
+        let sql = "UPDATE clusters SET listed_ms = NULL, version = version + 1 WHERE name = $1";
+        self.change(sql, &[cluster.as_str().into()]).await?;
+        Ok(())
+    }
+
+    /// A cluster of which nothing else is known gets a row for it, so that it is seen.
     async fn note_failure(&self, failure: &SyncFailure) -> Result<(), VaultError> {
         let mut writing = self.writing().await?;
-        let sql = "UPDATE clusters SET error = $2 WHERE name = $1";
+        let sql = "INSERT INTO clusters (name, version, error, lost, thinned, missing, damaged, objects, bytes) \
+                   VALUES ($1, 1, $2, 0, 0, 0, 0, 0, 0) ON CONFLICT (name) DO UPDATE SET error = excluded.error";
         let values = [(&failure.cluster).into(), (&failure.error).into()];
         writing.tx.execute(sql, &values).await?;
         writing.commit().await

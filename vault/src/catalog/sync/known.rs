@@ -14,6 +14,10 @@ use super::listing::{Meta, kind_at};
 use crate::error::{ErrorKind, VaultError};
 use crate::layout::{self, NameKind};
 
+/// Names before the one at which a head says that the vault ends that are listed again: an agent stores several segments at
+/// once in any order, and of agents that follow each other one may begin before the other has ended.
+const BACK: usize = 16;
+
 /// A cluster's row, and its head as it was last read.
 #[derive(Clone, Debug)]
 pub(super) struct KnownCluster {
@@ -21,12 +25,14 @@ pub(super) struct KnownCluster {
     pub(super) version: i64,
     pub(super) listed_ms: Option<i64>,
     pub(super) head: Option<Head>,
+    /// A revision of the source that the vault lacked, and the heartbeat that first told of it.
+    pub(super) behind: Option<(i64, i64)>,
 }
 
 impl KnownCluster {
     const SELECT: &'static str = "SELECT c.name, c.id, c.version, c.listed_ms, h.timeline, h.base_revision, \
-         h.durable_revision, h.heartbeat_ms, h.source_revision, h.compact_revision, h.uploader, h.turn, h.followed_ms \
-         FROM clusters c LEFT JOIN heads h ON h.cluster_id = c.id";
+         h.durable_revision, h.heartbeat_ms, h.source_revision, h.compact_revision, h.uploader, h.turn, h.followed_ms, \
+         h.behind_revision, h.behind_ms FROM clusters c LEFT JOIN heads h ON h.cluster_id = c.id";
 
     /// All clusters.
     pub(super) async fn all(
@@ -68,6 +74,7 @@ impl KnownCluster {
             version: row.int(2)?,
             listed_ms: row.maybe_int(3)?,
             head,
+            behind: row.maybe_int(13)?.zip(row.maybe_int(14)?),
         })
     }
 }
@@ -141,44 +148,55 @@ impl KnownNames {
         Ok(known)
     }
 
-    /// Only what a listing of the newest names may name again: of a timeline the newest base, the segments of level 0 that
-    /// begin where the newest one does, and all gaps. With the names after which to list.
+    /// Only what a listing of the newest names may name again: of a timeline the bases and the segments of level 0 from
+    /// the names on after which is listed, and all gaps. With the revisions at which these names begin; none where all of
+    /// them are listed.
     pub(super) async fn newest(
         tx: &mut Transaction,
         cluster: &ClusterName,
         id: i64,
-        timeline: TimelineId,
+        head: &Head,
     ) -> Result<(Self, Option<Revision>, Option<Revision>), VaultError> {
         let mut known = Self::default();
+        let timeline = head.timeline;
         let number = i64::from(timeline.0);
-        let sql = "SELECT revision FROM bases WHERE cluster_id = $1 AND timeline = $2 ORDER BY revision DESC LIMIT 1";
-        let base = tx.one(sql, &[id.into(), number.into()]).await?;
-        let base = base.map(|row| row.int(0)).transpose()?;
-        let sql = "SELECT uid, bytes, stored_ms FROM bases WHERE cluster_id = $1 AND timeline = $2 AND revision = $3";
+        let sql = format!(
+            "SELECT CASE WHEN COUNT(*) = {BACK} THEN MIN(revision) END FROM (SELECT revision FROM bases WHERE cluster_id = $1 AND timeline = $2 AND revision <= $3 \
+             ORDER BY revision DESC LIMIT {BACK}) AS last"
+        );
+        let values = [id.into(), number.into(), head.base_revision.0.into()];
+        let base = tx.one(AssertSqlSafe(sql), &values).await?;
+        let base = base.map_or(Ok(None), |row| row.maybe_int(0))?;
+        let sql = "SELECT uid, bytes, stored_ms, revision FROM bases WHERE cluster_id = $1 AND timeline = $2 AND revision >= $3";
+        let from = base.unwrap_or_default();
         for row in tx
-            .all(sql, &[id.into(), number.into(), base.into()])
+            .all(sql, &[id.into(), number.into(), from.into()])
             .await?
         {
             let kind = NameKind::Base {
-                revision: Revision(base.unwrap_or_default()),
+                revision: Revision(row.int(3)?),
                 uid: uid(&row, 0)?,
             };
             known.objects.insert((timeline, kind), meta(&row, 1)?);
         }
-        let sql = "SELECT first FROM segments WHERE cluster_id = $1 AND timeline = $2 AND level = 0 \
-                   ORDER BY first DESC LIMIT 1";
-        let first = tx.one(sql, &[id.into(), number.into()]).await?;
-        let first = first.map(|row| row.int(0)).transpose()?;
-        let sql = "SELECT uid, bytes, stored_ms, last FROM segments \
-                   WHERE cluster_id = $1 AND timeline = $2 AND level = 0 AND first = $3";
+        let sql = format!(
+            "SELECT CASE WHEN COUNT(*) = {BACK} THEN MIN(first) END FROM (SELECT first FROM segments WHERE cluster_id = $1 AND timeline = $2 AND level = 0 \
+             AND first <= $3 ORDER BY first DESC LIMIT {BACK}) AS last"
+        );
+        let values = [id.into(), number.into(), head.durable_revision.0.into()];
+        let first = tx.one(AssertSqlSafe(sql), &values).await?;
+        let first = first.map_or(Ok(None), |row| row.maybe_int(0))?;
+        let sql = "SELECT uid, bytes, stored_ms, first, last FROM segments \
+                   WHERE cluster_id = $1 AND timeline = $2 AND level = 0 AND first >= $3";
+        let from = first.unwrap_or_default();
         for row in tx
-            .all(sql, &[id.into(), number.into(), first.into()])
+            .all(sql, &[id.into(), number.into(), from.into()])
             .await?
         {
             let kind = NameKind::Segment {
                 level: 0,
-                first: Revision(first.unwrap_or_default()),
-                last: Revision(row.int(3)?),
+                first: Revision(row.int(3)?),
+                last: Revision(row.int(4)?),
                 uid: uid(&row, 0)?,
             };
             known.objects.insert((timeline, kind), meta(&row, 1)?);

@@ -5,9 +5,10 @@ use revkeep_schemas::manifest::ProofKind;
 use super::super::query::ClusterFacts;
 use super::holes::{Deleted, holes};
 use super::known::place;
+use super::summary::say_unsound;
 use crate::cluster::Cluster;
 use crate::coverage::Coverage;
-use crate::error::VaultError;
+use crate::error::{ErrorKind, VaultError};
 use crate::retention::{Part, Rounds};
 use crate::timeline::Timeline;
 
@@ -47,16 +48,35 @@ impl ClusterFacts {
         self.base_revision = inventory.bases.last().map(|base| base.revision);
         self.damaged += inventory.damaged.len() as u64;
         if let Some(maximum) = self.maximum {
-            let mut segments = inventory.segments.iter().rev();
-            let entry = segments.find(|entry| entry.first <= maximum && maximum <= entry.last);
             let base = inventory.bases.last();
             self.maximum_seen_ms = base.map(|base| base.manifest.facts.finished_unix_ms);
+            let mut segments = inventory.segments.iter().rev();
+            let entry = segments.find(|entry| entry.first <= maximum && maximum <= entry.last);
+            // A base's own time is that of its newest revision.
+            let mut seen = self.maximum_seen_ms;
             if let Some(entry) = entry {
-                let index = timeline.segment_index(entry).await.ok();
-                self.maximum_seen_ms = index.and_then(|index| index.time_of(maximum));
+                seen = match timeline.segment_index(entry).await {
+                    Ok(index) => index.time_of(maximum),
+                    Err(error) if error.is_damage() => {
+                        self.damaged += 1;
+                        None
+                    }
+                    Err(error) if error.kind() == ErrorKind::NotFound => None,
+                    Err(error) => return Err(error),
+                };
+                self.maximum_seen_ms = seen.or(self.maximum_seen_ms);
+            }
+            // What the source has beyond came later than this; how much later, one head does not tell.
+            if self.source_revision > self.maximum {
+                self.behind_since_ms = seen;
             }
         }
+        let mut newest = cluster.receipts(ProofKind::Verification, 1).await?;
         let drills = cluster.receipts(ProofKind::Drill, PROOFS).await?;
+        newest.extend(drills.first().cloned());
+        for (_, receipt) in newest.iter().filter(|(_, receipt)| !receipt.sound) {
+            say_unsound(&mut self.unsound, receipt.kind, &receipt.summary);
+        }
         let proven = drills
             .into_iter()
             .map(|(_, drill)| drill)
