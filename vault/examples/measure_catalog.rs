@@ -108,6 +108,7 @@ fn statements(postgres: bool, clusters: i64, per_cluster: i64) -> Vec<String> {
         "INSERT INTO checkpoints (cluster_id, timeline, revision, compact_revision, hash, uid) \
          SELECT cluster_id, 1, revision, 1, 4711, uid FROM bases"
             .to_owned(),
+        "INSERT INTO spans (cluster_id, timeline, longest) SELECT id, 1, 100 FROM clusters".to_owned(),
         format!("INSERT INTO runs (cluster_id, timeline, first, last) SELECT id, 1, 1, {last} FROM clusters"),
         format!(
             "INSERT INTO ranges (cluster_id, timeline, first, last) SELECT c.id, 1, (n.x - 1) * {0} + 1, n.x * {0} - 9 \
@@ -271,30 +272,45 @@ async fn ask(url: &CatalogUrl, rounds: u64) {
         catalog.touching(&scope(at), &wanted, None).await.unwrap()
     })
     .await;
-    timed("timelines", rounds, async |at| {
-        catalog.timelines(&scope(at)).await.unwrap()
+    // From the newest, before which all others lie; and page by page.
+    let one = scope(0);
+    let newest = catalog.coverage(&one).await.unwrap().maximum.unwrap();
+    let newest = KeyRange {
+        from: Revision(newest.0 - 300),
+        ..wanted.clone()
+    };
+    timed("touching, newest", rounds, async |at| {
+        catalog.touching(&scope(at), &newest, None).await.unwrap()
     })
     .await;
-    timed("bases", rounds, async |at| {
-        catalog.bases(&scope(at)).await.unwrap()
+    timed("touching, pages", few, async |at| {
+        let mut page = KeyRange {
+            limit: 10,
+            ..wanted.clone()
+        };
+        loop {
+            let answer = catalog.touching(&scope(at), &page, None).await.unwrap();
+            match answer.next {
+                Some(next) => page.after = Some(next),
+                None => break answer,
+            }
+        }
     })
     .await;
-    timed("gaps", rounds, async |at| {
-        catalog.gaps(&scope(at)).await.unwrap()
-    })
-    .await;
-    timed("checkpoints", rounds, async |at| {
-        catalog.checkpoints(&scope(at)).await.unwrap()
-    })
-    .await;
-    timed("pins", rounds, async |at| {
-        catalog.pins(&scope(at)).await.unwrap()
-    })
-    .await;
-    timed("retention", rounds, async |at| {
-        catalog.retention_runs(&scope(at)).await.unwrap()
-    })
-    .await;
+    macro_rules! each {
+        ($($name:literal: $question:ident),* $(,)?) => {
+            $(timed($name, rounds, async |at| catalog.$question(&scope(at)).await.unwrap()).await;)*
+        };
+    }
+    each!(
+        "timelines": timelines,
+        "bases": bases,
+        "gaps": gaps,
+        "checkpoints": checkpoints,
+        "pins": pins,
+        "retention": retention_runs,
+        "verifications": verifications,
+    );
     timed("damaged", few, async |_| {
         catalog.damaged(None).await.unwrap()
     })
