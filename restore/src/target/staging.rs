@@ -93,8 +93,27 @@ impl Staging {
     ///
     /// # Errors
     /// [`Kind::Refused`] when something appeared at the target meanwhile.
-    pub fn commit_directory(mut self) -> Result<(), RestoreError> {
-        sync_tree(self.path())?;
+    pub fn commit_directory(self) -> Result<(), RestoreError> {
+        self.commit(|| false)
+    }
+
+    /// [`Staging::commit_directory`] for many files of which none was synced yet, unless `cancelled` says otherwise before all
+    /// of them are on disk.
+    ///
+    /// # Errors
+    /// As there; [`Kind::Interrupted`].
+    pub fn commit_files(self, cancelled: impl Fn() -> bool) -> Result<(), RestoreError> {
+        write_back(self.path());
+        self.commit(cancelled)
+    }
+
+    fn commit(mut self, cancelled: impl Fn() -> bool) -> Result<(), RestoreError> {
+        sync_tree(self.path(), &mut |path| {
+            if cancelled() {
+                return Err(crate::replay::interrupted());
+            }
+            sync(path)
+        })?;
         self.above.sync()?;
         refuse_unless_free(&self.target, true)?;
         fs::rename(self.path(), &self.target).map_err(|error| not_placed(&self.target, error))?;
@@ -118,7 +137,8 @@ impl Staging {
         match fs::hard_link(built, &self.target) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 // Not every file system has hard links.
-                fs::rename(built, &self.target).map_err(|error| not_placed(&self.target, error))?;
+                move_unless_there(built, &self.target)
+                    .map_err(|error| not_placed(&self.target, error))?;
             }
             placed => placed.map_err(|error| not_placed(&self.target, error))?,
         }
@@ -344,30 +364,77 @@ fn refuse_mount_point(_target: &Path, _found: &fs::Metadata) -> Result<(), Resto
     Ok(())
 }
 
-fn sync_tree(directory: &Path) -> Result<(), RestoreError> {
-    let entries = fs::read_dir(directory)
-        .map_err(RestoreError::io(format!("list {}", directory.display())))?;
-    for entry in entries {
-        let entry = entry.map_err(RestoreError::io(format!("list {}", directory.display())))?;
-        let is_dir = entry
-            .file_type()
-            .map_err(RestoreError::io(format!(
-                "look at {}",
-                entry.path().display()
-            )))?
-            .is_dir();
-        if is_dir {
-            sync_tree(&entry.path())?;
+/// Has the system write all that waits, in its own order, so that syncing one file after the other has little left to wait for. What
+/// fails here is told there.
+fn write_back(directory: &Path) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Ok(directory) = File::open(directory) {
+        let _told_by_each_file = rustix::fs::syncfs(directory);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = directory;
+}
+
+/// Has all files and directories below a directory synced, and last itself.
+fn sync_tree(
+    directory: &Path,
+    sync: &mut impl FnMut(&Path) -> Result<(), RestoreError>,
+) -> Result<(), RestoreError> {
+    let listing = || RestoreError::io(format!("list {}", directory.display()));
+    for entry in fs::read_dir(directory).map_err(listing())? {
+        let path = entry.map_err(listing())?.path();
+        let kind = fs::symlink_metadata(&path)
+            .map_err(RestoreError::io(format!("look at {}", path.display())))?;
+        if kind.is_dir() {
+            sync_tree(&path, sync)?;
+        } else if kind.is_file() {
+            sync(&path)?;
         }
     }
-    sync_directory(directory)
+    sync(directory)
+}
+
+/// Moves a file where no hard link can be made, never over another.
+fn move_unless_there(built: &Path, target: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, built, CWD, target, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(error) if error == rustix::io::Errno::EXIST => return Err(error.into()),
+            // Not every file system knows this either.
+            Err(_) => {}
+        }
+    }
+    copy_unless_there(built, target)
+}
+
+/// Copies a file to a name that is not taken, and syncs it.
+fn copy_unless_there(built: &Path, target: &Path) -> io::Result<()> {
+    let mut from = File::open(built)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut to = options.open(target)?;
+    let copied = io::copy(&mut from, &mut to)
+        .and_then(|_| to.set_permissions(from.metadata()?.permissions()))
+        .and_then(|()| to.sync_all());
+    copied.inspect_err(|_| {
+        let _best_effort = fs::remove_file(target);
+    })
 }
 
 /// Makes the entries of a directory durable.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), RestoreError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(RestoreError::io(format!("sync {}", directory.display())))
+    sync(directory)
+}
+
+/// Makes a file's content durable, or the entries of a directory.
+fn sync(path: &Path) -> Result<(), RestoreError> {
+    File::open(path)
+        .and_then(|opened| opened.sync_all())
+        .map_err(RestoreError::io(format!("sync {}", path.display())))
 }
 
 #[cfg(test)]

@@ -138,3 +138,45 @@ fn a_file_that_appeared_meanwhile_is_not_overwritten() {
     );
     assert_eq!(fs::read(&target).unwrap(), b"old");
 }
+
+#[test]
+fn files_are_synced_before_the_directories_that_name_them() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    fs::create_dir_all(place.join("a/b")).unwrap();
+    for file in ["one", "a/two", "a/b/three"] {
+        fs::write(place.join(file), "x").unwrap();
+    }
+    let mut synced = Vec::new();
+    sync_tree(place, &mut |path| {
+        synced.push(path.strip_prefix(place).unwrap().to_path_buf());
+        sync(path)
+    })
+    .unwrap();
+    let at = |name: &str| synced.iter().position(|path| path == Path::new(name));
+    for (file, folder) in [
+        ("one", ""),
+        ("a/two", "a"),
+        ("a/b/three", "a/b"),
+        ("a/b", "a"),
+    ] {
+        assert!(at(file).is_some() && at(file) < at(folder), "{synced:?}");
+    }
+}
+
+#[test]
+fn where_there_are_no_hard_links_nothing_is_replaced_either() {
+    let place = tempfile::tempdir().unwrap();
+    let (built, target) = (place.path().join("built"), place.path().join("target"));
+    for place_file in [move_unless_there, copy_unless_there] {
+        fs::write(&built, "new").unwrap();
+        fs::write(&target, "theirs").unwrap();
+        let error = place_file(&built, &target).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&target).unwrap(), b"theirs");
+        fs::remove_file(&target).unwrap();
+        place_file(&built, &target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        fs::remove_file(&target).unwrap();
+    }
+}
