@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::point::at;
 use super::value::{Changed, What, encoded};
-use super::{Output, answer, past_vault};
+use super::{Output, answer, past_vault, signals};
 use crate::error::{Kind, RestoreError};
 use crate::past::{Change, Difference, Selection, Version, going_around, printable};
 use crate::point::within;
@@ -123,6 +123,14 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: Output,
 ) -> Result<(), RestoreError> {
+    let mut cancelled = signals::cancellation();
+    tokio::select! {
+        done = Box::pin(compare(vault, arguments, output)) => done,
+        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
+    }
+}
+
+async fn compare(vault: &str, arguments: &Arguments, output: Output) -> Result<(), RestoreError> {
     let (from, to) = (at(&arguments.from)?, at(&arguments.to)?);
     let prefix = arguments.prefix.clone().unwrap_or_default();
     let selection = Selection::Prefix(prefix.into_bytes());

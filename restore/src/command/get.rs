@@ -8,10 +8,13 @@ use serde::Serialize;
 use super::point::at;
 use super::selection::SelectionArguments;
 use super::value::{What, encoded, shown};
-use super::{Output, past_vault, printed};
+use super::{Output, past_vault, printed, signals};
 use crate::error::{Kind, RestoreError};
 use crate::past::{Version, View, going_around, open, printable};
 use crate::point::{Seen, seen, time};
+
+/// What to do where there are more keys than can be held.
+const TOO_MUCH: &str = "a longer --prefix, or --keys-only, or a restore of the whole cluster";
 
 /// What `revkeep get` takes.
 #[derive(Debug, Args)]
@@ -79,12 +82,20 @@ pub(super) async fn run(
             "no key is named. Try: a KEY, --prefix PREFIX, or --prefix '' for all",
         ));
     }
+    let mut cancelled = signals::cancellation();
+    tokio::select! {
+        done = Box::pin(look_up(vault, arguments, output)) => done,
+        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
+    }
+}
+
+async fn look_up(vault: &str, arguments: &Arguments, output: Output) -> Result<(), RestoreError> {
     let selection = arguments.keys.selection();
     let wanted = at(&arguments.at)?;
     let cluster = past_vault::open(vault, &arguments.cluster).await?;
     let resolved = open(&cluster, arguments.cluster.timeline(), &wanted).await?;
     let (revision, found) = going_around(&resolved.source, async |source| {
-        let view = View::at(source, resolved.target)?;
+        let view = View::at(source, resolved.target)?.advising(TOO_MUCH);
         let found = view.get(&selection, !arguments.keys_only).await?;
         Ok((view.revision(), found))
     })

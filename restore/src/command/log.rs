@@ -183,8 +183,7 @@ impl Out {
                 let partly = serde_json::to_string(&history.partly_known)?;
                 write!(stdout, "{{\"partly_known\":{partly},\"versions\":[")
             }
-            Output::Ndjson => Ok(()),
-            Output::Table | Output::Fields => {
+            Output::Ndjson | Output::Table | Output::Fields => {
                 for (first, last) in &history.partly_known {
                     writeln!(
                         io::stderr().lock(),

@@ -10,6 +10,7 @@ use super::read::{Looked, Read};
 use super::selection::{Piece, Selection};
 use super::{Version, printable};
 use crate::error::{Kind, RestoreError};
+use crate::report::size;
 
 /// What was found, by key; a deletion counts as found.
 pub(super) type Newest = BTreeMap<Vec<u8>, Version>;
@@ -50,9 +51,9 @@ pub(super) async fn newest_of_keys(
     timeline: &Timeline,
     reads: &[Read],
     keys: &[&[u8]],
+    mut found: Held,
 ) -> Result<Newest, RestoreError> {
     let mut left: std::collections::BTreeSet<&[u8]> = keys.iter().copied().collect();
-    let mut found = Held::default();
     let mut looked = std::pin::pin!(looked(timeline, reads));
     while !left.is_empty()
         && let Some(piece) = looked.try_next().await?
@@ -81,6 +82,7 @@ pub(super) async fn newest_of_each(
     reads: &[Read],
     selection: &Selection,
     values: bool,
+    mut found: Held,
 ) -> Result<Newest, RestoreError> {
     if let Selection::Key(key) = selection {
         let found = newest_of_key(timeline, reads, key, |_| true).await?;
@@ -99,7 +101,6 @@ pub(super) async fn newest_of_each(
             .map_ok(|part| part.fetch(timeline))
             .try_buffered(PARALLEL_PIECES)
     );
-    let mut found = Held::default();
     while let Some(block) = blocks.try_next().await? {
         let versions =
             block.versions(|key| selection.wants(key) && !found.newest.contains_key(key))?;
@@ -111,13 +112,25 @@ pub(super) async fn newest_of_each(
 }
 
 /// Versions in memory, which are counted.
-#[derive(Debug, Default)]
-struct Held {
+#[derive(Debug)]
+pub(super) struct Held {
     newest: Newest,
     bytes: u64,
+    max_bytes: u64,
+    /// What to do where there is more.
+    advice: &'static str,
 }
 
 impl Held {
+    pub(super) const fn new(advice: &'static str) -> Self {
+        Self {
+            newest: Newest::new(),
+            bytes: 0,
+            max_bytes: MAX_HELD_BYTES,
+            advice,
+        }
+    }
+
     /// Takes a version unless a newer one of its key is there.
     fn add(&mut self, mut version: Version, value: bool) -> Result<(), RestoreError> {
         if !value {
@@ -129,18 +142,49 @@ impl Held {
         {
             let version = place.insert(version);
             self.bytes = self.bytes.saturating_add(bytes);
-            if self.bytes > MAX_HELD_BYTES {
+            if self.bytes > self.max_bytes {
                 return Err(RestoreError::new(
                     Kind::Failed,
                     format!(
-                        "what was asked for has more than {} MiB; {} was found last. Try: a longer --prefix, or --keys-only, or a \
-                         restore of the whole cluster",
-                        MAX_HELD_BYTES >> 20,
-                        printable(&version.key)
+                        "what was asked for has more than {}; {} was found last. Try: {}",
+                        size(self.max_bytes),
+                        printable(&version.key),
+                        self.advice
                     ),
                 ));
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_held_is_refused_in_the_words_of_the_command() {
+        let version = |key: &str| Version {
+            key: key.as_bytes().to_vec(),
+            at: revkeep_schemas::RowKey {
+                main: revkeep_schemas::Revision(2),
+                sub: 0,
+                tombstone: false,
+            },
+            create_revision: 2,
+            version: 1,
+            lease: 0,
+            value: vec![0; 600].into(),
+        };
+        let mut held = Held {
+            max_bytes: 1024,
+            ..Held::new("less")
+        };
+        held.add(version("a"), true).unwrap();
+        held.add(version("a"), true).unwrap();
+        held.add(version("b"), false).unwrap();
+        let error = held.add(version("c"), true).unwrap_err().to_string();
+        assert!(error.contains("more than 1.0 KiB; c was"), "{error}");
+        assert!(error.ends_with("Try: less"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use revkeep_schemas::Revision;
 
-use super::outstanding::{Newest, newest_of_each, newest_of_keys};
+use super::outstanding::{Held, Newest, newest_of_each, newest_of_keys};
 use super::read::Read;
 use super::{Selection, Version};
 use crate::error::RestoreError;
@@ -19,6 +19,8 @@ pub struct View {
     revision: Revision,
     /// In the order of revisions; every row of the revision is in one of them.
     reads: Vec<Read>,
+    /// What to do where there is more than can be held.
+    advice: &'static str,
 }
 
 impl View {
@@ -46,7 +48,15 @@ impl View {
             source: source.clone(),
             revision: plan.target,
             reads,
+            advice: "a longer --prefix",
         })
+    }
+
+    /// Says what to do where more is asked for than can be held, in the words of the command.
+    #[must_use]
+    pub const fn advising(mut self, advice: &'static str) -> Self {
+        self.advice = advice;
+        self
     }
 
     /// Its revision.
@@ -60,7 +70,9 @@ impl View {
     /// # Errors
     /// When something is damaged or cannot be reached, or more than [`super::MAX_HELD_BYTES`] are asked for.
     pub async fn get(&self, selection: &Selection, values: bool) -> Result<Found, RestoreError> {
-        let newest = newest_of_each(&self.source.timeline, &self.reads, selection, values).await?;
+        let held = Held::new(self.advice);
+        let newest =
+            newest_of_each(&self.source.timeline, &self.reads, selection, values, held).await?;
         let live = newest
             .into_values()
             .filter(|version| !version.is_deletion());
@@ -69,7 +81,13 @@ impl View {
 
     /// What these keys are at this revision; those that are not there are left out.
     pub(super) async fn look_up(&self, keys: &[&[u8]]) -> Result<Newest, RestoreError> {
-        let mut newest = newest_of_keys(&self.source.timeline, &self.reads, keys).await?;
+        let mut newest = newest_of_keys(
+            &self.source.timeline,
+            &self.reads,
+            keys,
+            Held::new(self.advice),
+        )
+        .await?;
         newest.retain(|_, version| !version.is_deletion());
         Ok(newest)
     }
@@ -87,6 +105,13 @@ impl View {
             .cloned()
             .filter_map(|read| read.within(after.next(), self.revision))
             .collect();
-        newest_of_each(&self.source.timeline, &later, selection, true).await
+        newest_of_each(
+            &self.source.timeline,
+            &later,
+            selection,
+            true,
+            Held::new(self.advice),
+        )
+        .await
     }
 }
