@@ -30,6 +30,7 @@ pub mod report;
 pub mod source;
 pub mod survey;
 pub mod target;
+mod timelines;
 pub mod verify;
 
 pub use error::{Kind, RestoreError};

@@ -15,6 +15,7 @@ use crate::plan::History;
 use crate::plan::{BaseFact, CompactFact, Holdings, Plan, SegmentFact, Target, choose, coverage};
 use crate::replay::{Batch, Feed};
 use crate::survey::is_lost;
+use crate::timelines::default_timeline;
 
 impl From<VaultError> for RestoreError {
     fn from(error: VaultError) -> Self {
@@ -46,6 +47,8 @@ pub struct Source {
     set_aside: Vec<SegmentEntry>,
     /// Bases that were taken out because a chunk of theirs is damaged; their manifests are sound.
     bases_aside: Vec<BaseEntry>,
+    /// Whether nobody named the timeline, and there are others.
+    among_others: bool,
 }
 
 /// Opens a cluster of a vault.
@@ -89,7 +92,20 @@ pub async fn find_cluster(vault: &Vault, name: &ClusterName) -> Result<Cluster, 
     ))
 }
 
-/// Finds a timeline of a cluster, by default the newest.
+/// The number of a timeline, as `--timeline` takes it.
+///
+/// # Errors
+/// [`Kind::Invalid`] for what is none.
+pub fn timeline_id(id: &str) -> Result<TimelineId, RestoreError> {
+    id.parse().map(TimelineId).map_err(|_| {
+        RestoreError::new(
+            Kind::Invalid,
+            format!("--timeline {id:?}: give a number, such as 0001"),
+        )
+    })
+}
+
+/// Finds a timeline of a cluster, by default the newest that has a base.
 ///
 /// # Errors
 /// [`Kind::NotFound`] for a timeline that is not there.
@@ -97,30 +113,33 @@ pub async fn find_timeline(
     cluster: &Cluster,
     timeline: Option<&str>,
 ) -> Result<Timeline, RestoreError> {
+    Ok(take_timeline(cluster, timeline).await?.0)
+}
+
+/// As [`find_timeline`], and says whether it was taken by default, and there are others.
+async fn take_timeline(
+    cluster: &Cluster,
+    timeline: Option<&str>,
+) -> Result<(Timeline, bool), RestoreError> {
     let absent = || RestoreError::new(Kind::NotFound, "the cluster has no timeline");
     match timeline {
-        None => cluster.newest_timeline().await?.ok_or_else(absent),
-        Some(id) => {
-            let id: u32 = id.parse().map_err(|_| {
-                RestoreError::new(
-                    Kind::Invalid,
-                    format!("--timeline {id:?}: give a number, such as 0001"),
-                )
-            })?;
-            Ok(cluster.timeline(TimelineId(id)).await?)
-        }
+        None => default_timeline(cluster).await?.ok_or_else(absent),
+        Some(id) => Ok((cluster.timeline(timeline_id(id)?).await?, false)),
     }
 }
 
 impl Source {
-    /// Opens a timeline of a cluster, by default the newest.
+    /// Opens a timeline of a cluster, by default the newest that has a base.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for a timeline that is not there.
     pub async fn open(cluster: &Cluster, timeline: Option<&str>) -> Result<Self, RestoreError> {
-        let timeline = find_timeline(cluster, timeline).await?;
+        let (timeline, among_others) = take_timeline(cluster, timeline).await?;
         let inventory = timeline.inventory().await?;
-        Ok(Self::of(timeline, inventory))
+        Ok(Self {
+            among_others,
+            ..Self::of(timeline, inventory)
+        })
     }
 
     /// A timeline and what of it is known.
@@ -131,7 +150,13 @@ impl Source {
             inventory,
             set_aside: Vec::new(),
             bases_aside: Vec::new(),
+            among_others: false,
         }
+    }
+
+    /// Whether nobody named the timeline, and there are others.
+    pub(crate) const fn taken_among_others(&self) -> bool {
+        self.among_others
     }
 
     /// Whether a round of deletions took any of it: then what is missing is no damage. What the store kept of such a round,
@@ -228,12 +253,17 @@ impl Source {
         facts.collect()
     }
 
-    /// Names the damaged objects in a refusal that they are the cause of: were they sound, there would be a plan.
+    /// Names the damaged objects in a refusal that they are the cause of: were they sound, there would be a plan. Of any other
+    /// refusal it says where else to look.
     #[must_use]
     pub fn explain(&self, refusal: RestoreError, target: Target, history: History) -> RestoreError {
         let damaged = &self.inventory.damaged;
         if damaged.is_empty() || choose(&self.undamaged(), target, history).is_err() {
-            return refusal;
+            let Some(before) = self.timeline_before() else {
+                return refusal;
+            };
+            let told = RestoreError::new(refusal.kind(), format!("{refusal}{before}"));
+            return told.with_nearest(refusal.nearest());
         }
         let named: Vec<_> = damaged
             .iter()
@@ -241,6 +271,15 @@ impl Source {
             .collect();
         let message = format!("{refusal}. The vault is damaged: {}", named.join("; "));
         RestoreError::new(Kind::Verification, message).with_nearest(refusal.nearest())
+    }
+
+    /// Where to look for what this timeline does not have: the one that it was opened after.
+    #[must_use]
+    pub fn timeline_before(&self) -> Option<String> {
+        let (parent, _) = self.timeline.record().parent?;
+        Some(format!(
+            "; it may be in the timeline before. Try: --timeline {parent}"
+        ))
     }
 
     /// What planning needs to know, in the order of the inventory's lists.

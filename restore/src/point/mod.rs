@@ -7,14 +7,16 @@
 
 mod after;
 mod before_delete;
+mod doubt;
 mod resolve;
 mod seen;
 mod wanted;
 mod words;
 
 pub use after::After;
-pub use resolve::{Point, Resolved, describe, resolve};
-pub(crate) use resolve::{time, within};
-pub use seen::{Seen, Spans, revision_at, seen};
+pub use doubt::Doubt;
+pub use resolve::{Point, Resolved, describe, find, resolve};
+pub(crate) use resolve::{pin_record, time, within};
+pub use seen::{Seen, Spans, noted, revision_at, seen};
 pub use wanted::Wanted;
 pub use words::{Moment, duration, moment};

@@ -4,12 +4,12 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat};
 use revkeep_schemas::Revision;
-use revkeep_vault::{Cluster, TimelineId};
+use revkeep_vault::{Cluster, PinName, PinRecord};
 
-use super::{After, Seen, Wanted, before_delete, revision_at, seen};
+use super::{After, Doubt, Seen, Wanted, before_delete, revision_at, seen};
 use crate::error::{Kind, RestoreError};
 use crate::plan::{Target, coverage, nearest};
-use crate::source::Source;
+use crate::source::{Source, timeline_id};
 
 /// A revision, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -59,33 +59,57 @@ pub async fn resolve(
     timeline: Option<&str>,
     wanted: &Wanted,
 ) -> Result<Resolved, RestoreError> {
+    Ok(find(cluster, timeline, wanted).await?.0)
+}
+
+/// As [`resolve`], and says what makes it doubtful that this is what was meant.
+///
+/// # Errors
+/// As [`resolve`].
+pub async fn find(
+    cluster: &Cluster,
+    timeline: Option<&str>,
+    wanted: &Wanted,
+) -> Result<(Resolved, Option<Doubt>), RestoreError> {
     if let Wanted::Pin(name) = wanted {
-        return pinned(cluster, timeline, name).await;
+        return Ok((pinned(cluster, timeline, name).await?, None));
     }
     let source = Source::open(cluster, timeline).await?;
-    let target = within(&source, wanted).await?;
-    Ok(Resolved { source, target })
+    let (target, doubt) = with_doubt(&source, wanted).await?;
+    Ok((Resolved { source, target }, doubt))
+}
+
+/// What a pin holds.
+///
+/// # Errors
+/// [`Kind::NotFound`] for one that is not there; the message names those that are.
+pub(crate) async fn pin_record(
+    cluster: &Cluster,
+    name: &PinName,
+) -> Result<PinRecord, RestoreError> {
+    if let Some(pin) = cluster.pin(name).await? {
+        return Ok(pin);
+    }
+    let others = cluster.pin_names().await?;
+    let others: Vec<_> = others.iter().map(ToString::to_string).collect();
+    let others = if others.is_empty() {
+        "no other".to_owned()
+    } else {
+        others.join(", ")
+    };
+    Err(RestoreError::new(
+        Kind::NotFound,
+        format!("the cluster has no pin {name}; it has {others}"),
+    ))
 }
 
 async fn pinned(
     cluster: &Cluster,
     timeline: Option<&str>,
-    name: &revkeep_vault::PinName,
+    name: &PinName,
 ) -> Result<Resolved, RestoreError> {
-    let Some(pin) = cluster.pin(name).await? else {
-        let others = cluster.pin_names().await?;
-        let others: Vec<_> = others.iter().map(ToString::to_string).collect();
-        let others = if others.is_empty() {
-            "no other".to_owned()
-        } else {
-            others.join(", ")
-        };
-        return Err(RestoreError::new(
-            Kind::NotFound,
-            format!("the cluster has no pin {name}; it has {others}"),
-        ));
-    };
-    let asked = timeline.and_then(|id| id.parse().ok()).map(TimelineId);
+    let asked = timeline.map(timeline_id).transpose()?;
+    let pin = pin_record(cluster, name).await?;
     if asked.is_some_and(|asked| asked != pin.timeline) {
         return Err(RestoreError::new(
             Kind::Invalid,
@@ -103,14 +127,21 @@ async fn pinned(
 
 /// Finds a revision in a timeline that is known. Pins belong to the whole cluster.
 pub(crate) async fn within(source: &Source, wanted: &Wanted) -> Result<Target, RestoreError> {
+    Ok(with_doubt(source, wanted).await?.0)
+}
+
+async fn with_doubt(
+    source: &Source,
+    wanted: &Wanted,
+) -> Result<(Target, Option<Doubt>), RestoreError> {
     match wanted {
-        Wanted::Latest => Ok(Target::Latest),
-        Wanted::Revision(revision) => Ok(Target::Revision(*revision)),
+        Wanted::Latest => Ok((Target::Latest, None)),
+        Wanted::Revision(revision) => Ok((Target::Revision(*revision), None)),
         Wanted::Time(moment) => {
             let found = revision_at(source, moment.unix_ms).await?;
-            found
-                .map(Target::Revision)
-                .ok_or_else(|| too_early(source, moment.unix_ms))
+            let found = found.ok_or_else(|| too_early(source, moment.unix_ms))?;
+            let doubt = Doubt::of_time(&source.holdings(), found);
+            Ok((Target::Revision(found), doubt))
         }
         Wanted::BeforeDelete { key, since } => {
             let since = match since.as_deref() {
@@ -123,8 +154,10 @@ pub(crate) async fn within(source: &Source, wanted: &Wanted) -> Result<Target, R
                     Err(error) => return Err(error),
                 },
             };
-            let deleted = before_delete::newest_deletion(source, key, since).await?;
-            Ok(Target::Revision(deleted.previous()))
+            let (deleted, gap) = before_delete::newest_deletion(source, key, since).await?;
+            let found = deleted.previous();
+            let doubt = gap.map(|gap| Doubt::NewerDeletion { found, gap });
+            Ok((Target::Revision(found), doubt))
         }
         Wanted::Pin(name) => Err(RestoreError::new(
             Kind::Invalid,
@@ -135,10 +168,7 @@ pub(crate) async fn within(source: &Source, wanted: &Wanted) -> Result<Target, R
 
 fn too_early(source: &Source, unix_ms: i64) -> RestoreError {
     let covered = coverage(&source.holdings());
-    let parent = source.timeline.record().parent;
-    let advice = parent.map_or_else(String::new, |(parent, _)| {
-        format!("; it may be in the timeline before. Try: --timeline {parent}")
-    });
+    let advice = source.timeline_before().unwrap_or_default();
     let asked = time(unix_ms).unwrap_or_default();
     RestoreError::new(
         Kind::OutsideCoverage,
