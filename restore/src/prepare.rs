@@ -46,6 +46,8 @@ pub struct Prepared {
     pub granted: BTreeMap<i64, i64>,
     /// What the reader has to know.
     pub notes: Vec<String>,
+    /// Those of the notes that hold whatever the plan is.
+    remarks: Vec<String>,
     /// The plan in words.
     pub report: PlanReport,
 }
@@ -60,7 +62,16 @@ impl Prepared {
         if let Some(bump) = other.report.bump {
             self.bump(bump);
         }
+        self.remark(other.remarks);
         self
+    }
+
+    /// Adds notes that hold for any plan that is made in the place of this one, too.
+    pub fn remark(&mut self, remarks: impl IntoIterator<Item = String>) {
+        for remark in remarks {
+            self.notes.push(remark.clone());
+            self.remarks.push(remark);
+        }
     }
 
     /// Raises the result's revision once its rows are proved, and compacts all before.
@@ -200,6 +211,7 @@ fn assemble(
         buckets: base.facts.buckets.clone(),
         granted: ttls,
         notes: notes(&recipe, &base.facts.buckets),
+        remarks: Vec::new(),
         report: PlanReport {
             cluster: source.timeline.cluster().name().to_string(),
             timeline: source.timeline.id().to_string(),
