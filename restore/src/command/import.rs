@@ -2,18 +2,19 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use chrono::Local;
 use clap::Args;
 use revkeep_schemas::Revision;
 use revkeep_schemas::boltdb::Trailer;
-use revkeep_vault::Vault;
+use revkeep_vault::{BaseManifest, TimelineId, Vault};
 use serde::Serialize;
 
 use super::{Output, answer, signals};
 use crate::error::{Kind, RestoreError};
 use crate::import::{Home, SnapshotFile, Told, Where, home, store};
-use crate::point::moment;
+use crate::point::{moment, noted, time};
 use crate::report::size;
 use crate::source::checked;
 
@@ -101,6 +102,11 @@ impl Report {
             next: None,
         }
     }
+
+    fn imported(&mut self, base: &BaseManifest) {
+        self.outcome = "imported";
+        self.stored_bytes = Some(base.stored_bytes);
+    }
 }
 
 impl fmt::Display for Report {
@@ -141,23 +147,34 @@ pub(super) async fn run(
 ) -> Result<(), RestoreError> {
     let mut cancelled = signals::cancellation();
     let ended = cancelled.clone();
-    let work = Box::pin(import(vault, arguments, ended));
-    let report = tokio::select! {
-        report = work => report?,
-        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => {
-            return Err(RestoreError::new(
-                Kind::Interrupted,
-                "interrupted; no base was stored. Run the same command again",
-            ));
-        }
+    let empty = OnceLock::new();
+    let work = Box::pin(import(vault, arguments, ended, &empty));
+    let done = tokio::select! {
+        report = work => report,
+        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(RestoreError::new(
+            Kind::Interrupted,
+            "interrupted; no base was stored. Run the same command again",
+        )),
     };
-    answer(&report, output)
+    match (done, empty.get()) {
+        (Ok(report), _) => answer(&report, output),
+        (Err(error), None) => Err(error),
+        // The error has its cause in its words.
+        (Err(error), Some(timeline)) => Err(RestoreError::new(
+            error.kind(),
+            format!(
+                "{error}; timeline {timeline}, which was opened for it, stays without content: no restore takes it while another has \
+                 any, and the same command goes on with it"
+            ),
+        )),
+    }
 }
 
 async fn import(
     vault: &str,
     arguments: &Arguments,
     cancelled: tokio::sync::watch::Receiver<bool>,
+    empty: &OnceLock<TimelineId>,
 ) -> Result<Report, RestoreError> {
     let name = checked(&arguments.cluster)?;
     let taken = arguments.taken_at.as_deref();
@@ -169,10 +186,7 @@ async fn import(
         taken_unix_ms: taken.map(|moment| moment.unix_ms),
     };
     let path = arguments.file.clone();
-    let verifying = tokio::task::spawn_blocking(move || SnapshotFile::open(&path, &told));
-    let file = verifying.await.map_err(|error| {
-        RestoreError::new(Kind::Failed, "the verification's thread ended early").because(error)
-    })??;
+    let mut file = apart(move || SnapshotFile::open(&path, &told)).await?;
     let mut report = Report::of(&file);
     if arguments.dry_run {
         return Ok(report);
@@ -189,10 +203,21 @@ async fn import(
             report.outcome = "already there";
             timeline
         }
-        Home::In(timeline) => {
-            let manifest = store(&timeline, &file).await?;
-            report.outcome = "imported";
-            report.stored_bytes = Some(manifest.stored_bytes);
+        Home::In(source) => {
+            let noted = noted(&source, file.position.revision).await?;
+            if let Some(seen) = file.not_taken_before(noted) {
+                report.notes.push(format!(
+                    "the file was last changed before its revision was first seen, ≈ {}: that counts as when it was taken. \
+                     --taken-at says otherwise",
+                    time(seen).unwrap_or_default()
+                ));
+            }
+            report.imported(&store(&source.timeline, &file).await?);
+            source.timeline
+        }
+        Home::Empty(timeline) => {
+            let _first = empty.set(timeline.id());
+            report.imported(&store(&timeline, &file).await?);
             timeline
         }
     };
@@ -204,4 +229,21 @@ async fn import(
     report.cluster = Some(name.to_string());
     report.timeline = Some(timeline.id().to_string());
     Ok(report)
+}
+
+/// Does what blocks on a thread of its own, which nobody waits for once a signal has come: it only reads, and a file may take as
+/// long as it likes.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RestoreError> + Send + 'static,
+) -> Result<T, RestoreError> {
+    let (sender, done) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("verify".to_owned())
+        .spawn(move || {
+            let _nobody_waits = sender.send(work());
+        })
+        .map_err(RestoreError::io("start a thread"))?;
+    done.await.map_err(|error| {
+        RestoreError::new(Kind::Failed, "the verification's thread ended early").because(error)
+    })?
 }

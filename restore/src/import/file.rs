@@ -47,6 +47,8 @@ pub struct SnapshotFile {
     pub trailer: Trailer,
     /// When it was taken, in milliseconds since 1970: as told, or when the file was last changed.
     pub taken_unix_ms: i64,
+    /// Whether that was told.
+    pub taken_is_told: bool,
     /// The rows of its base.
     pub rows: u64,
     /// Their digest.
@@ -114,6 +116,7 @@ impl SnapshotFile {
             etcd_version,
             trailer,
             taken_unix_ms: told.taken_unix_ms.unwrap_or(changed),
+            taken_is_told: told.taken_unix_ms.is_some(),
             rows: 0,
             digest: RowDigest::default(),
             last: RowDigest::default(),
@@ -149,6 +152,16 @@ impl SnapshotFile {
             &self.db,
             Normaliser::read(&self.db, position, rule, rand::random())?,
         )
+    }
+
+    /// Takes a file that was last changed before its revision was first seen, as agents noted, for one that was taken when it was
+    /// seen: times of files are easily wrong. Gives that time. What was told counts.
+    pub fn not_taken_before(&mut self, seen_unix_ms: Option<i64>) -> Option<i64> {
+        let later = seen_unix_ms.filter(|seen| !self.taken_is_told && self.taken_unix_ms < *seen);
+        if let Some(seen) = later {
+            self.taken_unix_ms = seen;
+        }
+        later
     }
 
     fn fold(&mut self) -> Result<(), FormatError> {

@@ -25,8 +25,10 @@ pub enum Where {
 pub enum Home {
     /// It is there already: the same rows at the same revision.
     AlreadyThere(Timeline),
-    /// A timeline which is proved to have the same content, or was made for this file.
-    In(Timeline),
+    /// A timeline which is proved to have the same content.
+    In(Source),
+    /// A timeline without any content yet, which was made for this file, now or by an import that did not come to its end.
+    Empty(Timeline),
 }
 
 /// Finds where a file belongs, and makes a timeline for it where that is asked for or the cluster is new.
@@ -49,7 +51,7 @@ pub async fn home(
             return Ok(Home::AlreadyThere(timeline));
         }
         if has_the_same_rows(&source, file, cancelled).await? {
-            return Ok(Home::In(timeline));
+            return Ok(Home::In(source));
         }
         return Err(RestoreError::new(
             Kind::Verification,
@@ -70,14 +72,14 @@ pub async fn home(
         if holds(&source, file) {
             return Ok(Home::AlreadyThere(timeline));
         }
-        if is_ours(timeline.record(), &ours) {
-            return Ok(Home::In(timeline));
+        if is_ours(&source, &ours) {
+            return Ok(Home::Empty(timeline));
         }
         sources.push(source);
     }
     for source in sources.iter().rev() {
         match has_the_same_rows(source, file, cancelled).await {
-            Ok(true) => return Ok(Home::In(source.timeline.clone())),
+            Ok(true) => return Ok(Home::In(source.clone())),
             Ok(false) => {}
             // It may have the content, and cannot prove it; another may.
             Err(error) if error.kind() == Kind::Verification => {
@@ -100,7 +102,7 @@ pub async fn home(
         ));
     }
     let examined = sources.last().map(|source| source.timeline.id());
-    Ok(Home::In(cluster.open_timeline(ours, examined).await?))
+    Ok(Home::Empty(cluster.open_timeline(ours, examined).await?))
 }
 
 /// Whether a base of the very same rows is there.
@@ -142,7 +144,14 @@ fn witnessed(file: &SnapshotFile) -> revkeep_schemas::digest::RowDigest {
     revkeep_schemas::digest::RowDigest::default()
 }
 
-fn is_ours(there: &TimelineRecord, ours: &TimelineRecord) -> bool {
-    let (there, ours) = (&there.source, &ours.source);
-    there.cluster_id == 0 && there.witness == ours.witness
+/// Whether a timeline was made for a file as this one, and nothing has come into it. Members that differ may have the same last
+/// revision: what holds anything has to prove that it is the same.
+fn is_ours(there: &Source, ours: &TimelineRecord) -> bool {
+    let record = &there.timeline.record().source;
+    let content = &there.inventory;
+    record.cluster_id == 0
+        && record.witness == ours.source.witness
+        && content.bases.is_empty()
+        && content.segments.is_empty()
+        && content.damaged.is_empty()
 }
