@@ -62,6 +62,63 @@ async fn a_signal_ends_it_with_code_5_and_nothing_stays() {
 }
 
 #[tokio::test]
+async fn a_signal_leaves_no_keys_behind() {
+    let (place, logs) = (large(), tempfile::tempdir().unwrap());
+    let place = place.path();
+    for signal in ["INT", "TERM"] {
+        let files = place.join("files");
+        let flags = ["--files", files.to_str().unwrap(), "--prefix", ""];
+        let mut restore = start_restore(place, logs.path(), &flags);
+        let deadline = Instant::now() + PATIENCE;
+        while partial(place, "files")
+            .iter()
+            .all(|there| names(there).len() < 2)
+        {
+            assert!(restore.ended().unwrap().is_none(), "{}", restore.log());
+            assert!(Instant::now() < deadline, "it never wrote");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        restore.signal(signal).unwrap();
+        let status = restore.wait(PATIENCE).await.unwrap();
+        assert_eq!(status.code(), Some(5), "{signal}: {}", restore.log());
+        assert_eq!(names(place), ["vault"], "{signal}");
+    }
+}
+
+/// Whether a process has a handler for SIGINT, as Linux tells.
+fn listens_to_interrupts(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    u64::from_str_radix(caught.unwrap().trim(), 16).unwrap() & 0b10 != 0
+}
+
+#[tokio::test]
+async fn an_import_waits_for_no_file_once_a_signal_comes() {
+    let (place, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Nobody ever writes into it, so that opening it never ends.
+    let pipe = place.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let arguments = ["import", pipe.to_str().unwrap(), "--cluster", "c"];
+    let environment = [("REVKEEP_VAULT", url(place.path()))];
+    let log = logs.path().join("log");
+    let mut import = Process::spawn(Path::new(REVKEEP), arguments, environment, &log).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !listens_to_interrupts(import.pid()) {
+        assert!(Instant::now() < deadline, "it never listened to signals");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    import.signal("INT").unwrap();
+    let status = import.wait(PATIENCE).await.unwrap();
+    assert_eq!(status.code(), Some(5), "{}", import.log());
+}
+
+#[tokio::test]
 async fn after_a_kill_the_next_run_cleans_up_and_succeeds() {
     let (place, logs) = (large(), tempfile::tempdir().unwrap());
     let place = place.path();

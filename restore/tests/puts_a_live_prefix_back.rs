@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use etcd_client::{Client, Compare, CompareOp, EventType, GetOptions, Txn, TxnOp, WatchOptions};
-use revkeep_harness::{Etcd, EtcdVersion, base_etcd, store};
-use revkeep_restore::live::{Live, LivePlan, Options, apply, read};
+use revkeep_harness::{Etcd, EtcdOptions, EtcdVersion, base_etcd, store};
+use revkeep_restore::Kind;
+use revkeep_restore::live::{Live, LivePlan, Options, apply, read, read_at_most};
 use revkeep_restore::past::Version;
 use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::{Revision, Row, RowKey, RowSource};
@@ -293,11 +294,16 @@ async fn vault(place: &Path) {
 }
 
 fn restore(place: &Path, endpoint: &str, flags: &[&str]) -> Output {
+    restore_at(place, endpoint, &["--latest"], flags)
+}
+
+fn restore_at(place: &Path, endpoint: &str, point: &[&str], flags: &[&str]) -> Output {
     let all = [
-        "restore", "prod", "--latest", "-w", "json", "--prefix", PREFIX, "--into", endpoint,
+        "restore", "prod", "-w", "json", "--prefix", PREFIX, "--into", endpoint,
     ];
     Command::new(env!("CARGO_BIN_EXE_revkeep"))
         .args(all)
+        .args(point)
         .args(flags)
         .env("REVKEEP_VAULT", format!("file://{}/vault", place.display()))
         .current_dir(place)
@@ -404,5 +410,228 @@ async fn the_command_plans_first_and_carries_a_plan_out() -> Result<()> {
     ensure!(values(&client).await.last().is_some_and(|last| last.2 == 0));
     let nobody = restore(place, "http://127.0.0.1:1", &[]);
     ensure!(nobody.status.code() == Some(2), "{nobody:?}");
+    Ok(())
+}
+
+/// A live cluster that differs from the vault in `place` by two keys.
+async fn differing(place: &Path) -> Result<(Etcd, Client)> {
+    vault(place).await;
+    let version = store()?
+        .or_else(base_etcd)
+        .context("no server is installed")?;
+    let server = Etcd::start(&version).await?;
+    let client = server.client().await?;
+    put_all(&client, 2, "now").await?;
+    Ok((server, client))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_never_writes() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let place = place.path();
+    let (server, _client) = differing(place).await?;
+    let (endpoint, before) = (server.endpoint(), server.revision().await?);
+    let both = restore(place, &endpoint, &["--apply", "--dry-run"]);
+    ensure!(both.status.code() == Some(3), "{both:?}");
+    let plan = restore(place, &endpoint, &["--dry-run", "--plan-file", "plan"]);
+    ensure!(json(&plan).pointer("/put") == Some(&3.into()), "{plan:?}");
+    ensure!(!place.join("plan").exists());
+    ensure!(
+        server.revision().await? == before,
+        "a dry run changed something"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_looked_at_is_what_is_applied() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let place = place.path();
+    let (server, mut client) = differing(place).await?;
+    let (endpoint, before) = (server.endpoint(), server.revision().await?);
+    let plan = json(&restore(
+        place,
+        &endpoint,
+        &["--delete-extra", "--leases", "detach"],
+    ));
+    let command = plan
+        .pointer("/next")
+        .and_then(Json::as_str)
+        .context("no command")?;
+    for part in [
+        "--timeline 0001 --to-revision 4 ",
+        "--delete-extra",
+        "--leases detach",
+    ] {
+        ensure!(command.contains(part), "{part}: {command}");
+    }
+    ensure!(command.ends_with(" --apply"), "{command}");
+
+    // A plan in a file is of one revision, timeline and live cluster.
+    let file = ["--plan-file", "plan"];
+    json(&restore(place, &endpoint, &file));
+    let apply = [&file[..], &["--apply"]].concat();
+    for (point, what) in [
+        (&["--to-revision", "3"][..], "revision"),
+        (&["--latest", "--timeline", "2"], "timeline"),
+    ] {
+        let refused = restore_at(place, &endpoint, point, &apply);
+        ensure!(refused.status.code() == Some(3), "{refused:?}");
+        ensure!(
+            stderr(&refused).contains(&format!("of another {what}:")),
+            "{refused:?}"
+        );
+    }
+    let other = Etcd::start_with(server.version(), EtcdOptions::default()).await?;
+    put_all(&other.client().await?, 2, "now").await?;
+    let begin = other.revision().await?;
+    let members = client.member_list().await?;
+    let ours = members.header().context("a header")?.cluster_id();
+    let members = other.client().await?.member_list().await?;
+    ensure!(members.header().context("a header")?.cluster_id() != ours);
+    let refused = restore(place, &other.endpoint(), &apply);
+    ensure!(refused.status.code() == Some(16), "{refused:?}");
+    ensure!(stderr(&refused).contains("live cluster"), "{refused:?}");
+    ensure!(
+        other.revision().await? == begin,
+        "another cluster was changed"
+    );
+    // A name that was mistyped is no wish for a plan that nobody has seen.
+    let absent = restore(place, &endpoint, &["--plan-file", "plam", "--apply"]);
+    ensure!(
+        absent.status.code() == Some(3) && !place.join("plam").exists(),
+        "{absent:?}"
+    );
+    ensure!(
+        server.revision().await? == before,
+        "a refusal changed something"
+    );
+
+    // The command that was told does it.
+    let folder = Path::new(env!("CARGO_BIN_EXE_revkeep"))
+        .parent()
+        .context("a folder")?;
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH")?);
+    let ran = Command::new("sh")
+        .args(["-c", command])
+        .env("PATH", path)
+        .current_dir(place)
+        .output()?;
+    ensure!(ran.status.success(), "{ran:?}");
+    let value = |n| (key(n), format!("was {n}"), 0);
+    ensure!(values(&client).await == [value(0), value(1), value(2)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_somebody_holds_keeps_its_lease() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let place = place.path();
+    let (server, mut client) = differing(place).await?;
+    let endpoint = server.endpoint();
+    let plan = json(&restore(place, &endpoint, &[]));
+    let nobody = plan.pointer("/leases_nobody_holds").context("no leases")?;
+    let expected = serde_json::json!([{"id": 77, "ttl_seconds": 3600, "made_up": true, "keys": 1}]);
+    ensure!(*nobody == expected, "{plan}");
+    let table = Command::new(env!("CARGO_BIN_EXE_revkeep"))
+        .args([
+            "restore", "prod", "--latest", "--prefix", PREFIX, "--into", &endpoint,
+        ])
+        .env("REVKEEP_VAULT", format!("file://{}/vault", place.display()))
+        .output()?;
+    let table = String::from_utf8(table.stdout)?;
+    ensure!(
+        table.contains("1 keys get one of 1 leases that have ended"),
+        "{table}"
+    );
+    ensure!(table.contains("and they get 3600 s"), "{table}");
+
+    // Its owner is back, under another lease, which it keeps alive.
+    let lease = client.lease_grant(600, None).await?.id();
+    let options = etcd_client::PutOptions::new().with_lease(lease);
+    client.put(key(2), "was 2", Some(options)).await?;
+    let applied = json(&restore(place, &endpoint, &["--apply"]));
+    for (name, expected) in [
+        ("/unchanged", 1),
+        ("/applied/put", 2),
+        ("/applied/leases_granted", 0),
+    ] {
+        ensure!(
+            applied.pointer(name) == Some(&expected.into()),
+            "{name}: {applied}"
+        );
+    }
+    ensure!(values(&client).await.last() == Some(&(key(2), "was 2".to_owned(), lease)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_is_told_whatever_ends_it() -> Result<()> {
+    let version = store()?
+        .or_else(base_etcd)
+        .context("no server is installed")?;
+    let server = Etcd::start(&version).await?;
+    let client = server.client().await?;
+    put_all(&client, 300, "now").await?;
+    let live = Live::of(&client, TIMEOUT);
+    let mut wished = was(300);
+    // More than a request may have: etcd refuses it.
+    wished[7].value = vec![0; 4 << 20].into();
+    let is = read(&live, PREFIX.as_bytes()).await?;
+    let plan = LivePlan::decide(wished, is, Options::default());
+
+    let before = server.revision().await?;
+    let (_sender, cancelled) = watch::channel(true);
+    let interrupted = apply(&live, &plan.steps, &cancelled, |_| Ok(())).await;
+    let interrupted = interrupted.unwrap_err();
+    ensure!(
+        interrupted.error.kind() == Kind::Interrupted,
+        "{interrupted:?}"
+    );
+    ensure!(interrupted.applied.put == 0 && interrupted.failed.is_empty());
+    ensure!(server.revision().await? == before);
+
+    let mut told = BTreeSet::new();
+    let going_on = not_cancelled();
+    let unfinished = apply(&live, &plan.steps, &going_on, |done| {
+        told.extend(done.iter().map(|step| step.key.clone()));
+        Ok(())
+    });
+    let unfinished = unfinished.await.unwrap_err();
+    ensure!(unfinished.failed == [key(7).into_bytes()], "{unfinished:?}");
+    let put: BTreeSet<_> = values(&client)
+        .await
+        .into_iter()
+        .filter(|kv| kv.1 != "now")
+        .collect();
+    ensure!(put.len() == unfinished.applied.put && !put.is_empty());
+    ensure!(put.iter().all(|kv| told.contains(kv.0.as_bytes())) && told.len() == put.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_can_be_held_is_refused() -> Result<()> {
+    let version = store()?
+        .or_else(base_etcd)
+        .context("no server is installed")?;
+    let server = Etcd::start(&version).await?;
+    let client = server.client().await?;
+    put_all(&client, 700, "now").await?;
+    let live = Live::of(&client, TIMEOUT);
+    let bytes = 700 * (key(0).len() + 3) as u64;
+    ensure!(
+        read_at_most(&live, PREFIX.as_bytes(), bytes)
+            .await?
+            .keys
+            .len()
+            == 700
+    );
+    let refused = read_at_most(&live, PREFIX.as_bytes(), bytes - 1).await;
+    let refused = refused.unwrap_err().to_string();
+    ensure!(refused.contains("Try: a longer --prefix"), "{refused}");
     Ok(())
 }

@@ -45,6 +45,7 @@ pub(super) async fn run(
         cluster: &arguments.cluster,
         timeline: arguments.point.timeline.as_deref(),
         wanted: &wanted,
+        steady: arguments.point.steady(),
         destination: Some(Destination::SnapshotFile {
             path: arguments.file.clone(),
         }),

@@ -2,8 +2,10 @@
 
 use chrono::Utc;
 use clap::Args;
+use revkeep_schemas::Revision;
 use revkeep_vault::Cluster;
 
+use super::point::Steady;
 use crate::bump::{Bump, LastSeen, Wish};
 use crate::error::{Kind, RestoreError};
 use crate::leases::LeaseRule;
@@ -73,6 +75,32 @@ impl FinishArguments {
         };
         prepared.bump(bump);
         Ok(())
+    }
+}
+
+/// Refuses words that each member would understand in its own way; where they may differ a little, gives a note.
+///
+/// # Errors
+/// [`Kind::Invalid`]; the message names the flags that are the same for all.
+pub(super) fn same_point(
+    steady: Steady,
+    timeline: &str,
+    revision: Revision,
+) -> Result<Option<String>, RestoreError> {
+    let same = format!("--timeline {timeline} --to-revision {revision}");
+    match steady {
+        Steady::Yes => Ok(None),
+        Steady::Mostly => Ok(Some(format!(
+            "members of one cluster need the very same revision, and a time may come to another one on the next machine. Safer on each \
+             of them: {same}"
+        ))),
+        Steady::No => Err(RestoreError::new(
+            Kind::Invalid,
+            format!(
+                "each member is restored on its own, and what was asked for may come to another revision for the next: members that \
+                 differ are no cluster. Try: {same} on each of them"
+            ),
+        )),
     }
 }
 

@@ -39,7 +39,32 @@ pub(super) struct PointArguments {
     pub(super) timeline: Option<String>,
 }
 
+/// Whether the same words come to the same revision on another machine, or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Steady {
+    /// They do.
+    Yes,
+    /// As far as its vault and its time zone are the same.
+    Mostly,
+    /// They are about what is the newest just then.
+    No,
+}
+
 impl PointArguments {
+    /// Whether these flags mean the same for each of several members.
+    pub(super) fn steady(&self) -> Steady {
+        // A date before the time, or one that says its offset from UTC as well.
+        let dated = |words: &String| {
+            let digits = words.trim().bytes().take_while(u8::is_ascii_digit);
+            digits.count() == 4
+        };
+        match &self.to_time {
+            _ if self.to_revision.is_some() || self.pin.is_some() => Steady::Yes,
+            Some(words) if dated(words) => Steady::Mostly,
+            _ => Steady::No,
+        }
+    }
+
     /// What is asked for.
     ///
     /// # Errors

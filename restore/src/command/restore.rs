@@ -15,8 +15,6 @@ use crate::error::{Kind, RestoreError};
 use crate::execute::Destination;
 use crate::leases::LeaseRule;
 use crate::live::LeasePolicy;
-use crate::point::resolve;
-use crate::source::open_cluster;
 use crate::target::Membership;
 
 /// What `revkeep restore` takes.
@@ -27,7 +25,7 @@ use crate::target::Membership;
   revkeep restore prod --to-time '20m ago' --dry-run
   revkeep restore prod --before-delete /registry/namespaces/shop --since '2h ago' --data-dir /var/lib/etcd-restored
   revkeep restore prod --to-revision 120934 --snapshot-file ./at-120934.db
-  revkeep restore prod --to-time '20m ago' --into http://127.0.0.1:2379 --prefix /registry/pods/shop/ --apply
+  revkeep restore prod --to-time '20m ago' --into http://127.0.0.1:2379 --prefix /registry/pods/shop/
   revkeep restore prod --to-revision 120934 --ndjson - --prefix /registry/configmaps/")]
 pub(super) struct Arguments {
     /// The cluster's name in the vault
@@ -114,6 +112,12 @@ impl Arguments {
         }
         if self.into.into.is_empty() && self.into.acts() {
             return invalid("--apply, --delete-extra and --plan-file are for --into. Try: --into ENDPOINTS --prefix PREFIX".to_owned());
+        }
+        if self.dry_run && self.into.applies() {
+            return invalid(
+                "--dry-run and --apply cannot be given together. Try: --into without --apply, which prints the plan and changes nothing"
+                    .to_owned(),
+            );
         }
         if of_keys && self.finish.alters_the_whole() {
             return invalid(
@@ -212,21 +216,21 @@ pub(super) async fn run(
             wanted: &wanted,
             prefix: arguments.prefix.as_deref().unwrap_or_default(),
             leases: live_leases(arguments.finish.leases)?,
+            dry_run: arguments.dry_run,
         };
         return Box::pin(into::run(from, &arguments.into, output)).await;
     }
     if let Some(place) = arguments.place() {
-        let cluster = open_cluster(vault, &arguments.cluster).await?;
-        let found = resolve(&cluster, arguments.point.timeline.as_deref(), &wanted).await?;
-        let prefix = arguments.prefix.as_deref().unwrap_or_default();
-        return Box::pin(keys_out::run(
-            &found,
-            prefix,
-            &place,
-            arguments.dry_run,
-            output,
-        ))
-        .await;
+        let wish = keys_out::Wish {
+            vault,
+            cluster: &arguments.cluster,
+            timeline: arguments.point.timeline.as_deref(),
+            wanted: &wanted,
+            prefix: arguments.prefix.as_deref().unwrap_or_default(),
+            place: &place,
+            dry_run: arguments.dry_run,
+        };
+        return Box::pin(keys_out::run(wish, output)).await;
     }
     let destination = arguments.destination()?;
     if destination.is_none() && !arguments.dry_run {
@@ -242,6 +246,7 @@ pub(super) async fn run(
         cluster: &arguments.cluster,
         timeline: arguments.point.timeline.as_deref(),
         wanted: &wanted,
+        steady: arguments.point.steady(),
         destination,
         example,
         depth: &arguments.depth,

@@ -157,7 +157,7 @@ fn of_members(
 }
 
 /// Words as a POSIX shell reads them.
-fn line(words: &[String]) -> String {
+pub(super) fn line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
         if !word.is_empty() && word.bytes().all(plain) {

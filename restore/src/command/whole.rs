@@ -8,7 +8,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use revkeep_schemas::Revision;
 
-use super::finish::FinishArguments;
+use super::finish::{FinishArguments, same_point};
+use super::point::Steady;
 use super::steps::{Common, steps};
 use super::{Output, answer, signals};
 use crate::around::execute_around;
@@ -17,11 +18,12 @@ use crate::estimate::{DEFAULT_QUOTA_BYTES, Estimate};
 use crate::execute::Destination;
 use crate::overlap::Overlaps;
 use crate::plan::{History, Target};
-use crate::point::{Resolved, Wanted, describe, resolve};
+use crate::point::{Resolved, Wanted, describe, find};
 use crate::prepare::{Prepared, Request, prepare};
 use crate::report::DryRun;
 use crate::source::{Source, open_cluster};
 use crate::target::refuse_unless_free;
+use crate::timelines::notes_on;
 
 /// How much is kept, and how much is compared.
 #[derive(Debug, Args)]
@@ -108,6 +110,8 @@ pub(super) struct Whole<'a> {
     pub(super) timeline: Option<&'a str>,
     /// The point in history.
     pub(super) wanted: &'a Wanted,
+    /// Whether that is the same for all members.
+    pub(super) steady: Steady,
     /// Where the result goes; without one there is a plan alone.
     pub(super) destination: Option<Destination>,
     /// What steps are shown for where no target is named.
@@ -140,12 +144,15 @@ impl Whole<'_> {
         let estimate = Estimate::of(&prepared, spent, plan_seconds, self.vault, target);
         prepared.report.estimate = Some(estimate);
         let warnings = estimate.warnings(self.depth.quota_backend_bytes.0);
-        if self.dry_run {
-            prepared.notes.extend(warnings);
-            return answer(&self.plan(prepared), output);
+        if !self.dry_run {
+            // The report comes when it is done, and that may be too late.
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
         }
-        for warning in warnings {
-            tracing::warn!("{warning}");
+        prepared.remark(warnings);
+        if self.dry_run {
+            return answer(&self.plan(prepared), output);
         }
         let request = self.depth.request(Target::Latest);
         let Some(destination) = self.destination else {
@@ -201,10 +208,24 @@ impl Whole<'_> {
 
     async fn decide(&self) -> Result<(Source, Prepared), RestoreError> {
         let cluster = open_cluster(self.vault, self.cluster).await?;
-        let Resolved { source, target } = resolve(&cluster, self.timeline, self.wanted).await?;
+        let (Resolved { source, target }, doubt) =
+            find(&cluster, self.timeline, self.wanted).await?;
+        if let Some(doubt) = doubt.as_ref().filter(|_| !self.dry_run) {
+            doubt.refuse()?;
+        }
         let mut prepared = prepare(&source, self.depth.request(target)).await?;
-        prepared.report.point = Some(describe(&source, prepared.recipe.target).await);
+        let revision = prepared.recipe.target;
+        prepared.report.point = Some(describe(&source, revision).await);
+        let notes = notes_on(&source, doubt.as_ref());
+        prepared.remark(notes.await);
         let members = self.destination.as_ref().map_or(1, Destination::members);
+        if members > 1 && !self.dry_run {
+            prepared.remark(same_point(
+                self.steady,
+                &prepared.report.timeline,
+                revision,
+            )?);
+        }
         let altering = self
             .finish
             .alter(&mut prepared, &cluster, members, self.dry_run);

@@ -1,11 +1,13 @@
 //! Does what was planned.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use tokio::sync::watch;
 
 use super::{Action, Live, Step};
@@ -56,7 +58,35 @@ impl Applied {
     }
 }
 
+/// Why a plan was not carried out to its end, and what was done of it.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// What was done.
+    pub applied: Applied,
+    /// The keys of the transactions that failed: where no answer came, they may have been changed all the same.
+    pub failed: Vec<Vec<u8>>,
+    /// Why.
+    pub error: RestoreError,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Unfinished {}
+
+/// What became of one batch.
+enum Fate {
+    Done(Applied),
+    Failed(RestoreError),
+    /// Something else failed before it was begun.
+    Left,
+}
+
 /// Does the steps in guarded transactions. `done` is told of the steps of each transaction once etcd has acknowledged it.
+/// After a failure nothing more is begun, and what is under way is waited for.
 ///
 /// # Errors
 /// When the cluster cannot be reached or refuses, or `cancelled` turns true; what `done` was told of stays done.
@@ -65,37 +95,66 @@ pub async fn apply(
     steps: &[Step],
     cancelled: &watch::Receiver<bool>,
     mut done: impl FnMut(&[Step]) -> Result<(), RestoreError>,
-) -> Result<Applied, RestoreError> {
+) -> Result<Applied, Box<Unfinished>> {
     let mut all = Applied::default();
-    let mut working = std::pin::pin!(
-        stream::iter(batches(steps))
-            .map(|batch| async move {
-                if *cancelled.borrow() {
-                    return Err(RestoreError::new(
-                        Kind::Interrupted,
-                        "interrupted; what was put stays, and the same command goes on",
-                    ));
+    let (mut failure, mut failed) = (None, Vec::new());
+    let ended = AtomicBool::new(false);
+    {
+        let ended = &ended;
+        let mut working = std::pin::pin!(
+            stream::iter(batches(steps))
+                .map(|batch| async move {
+                    if ended.load(Ordering::Relaxed) || *cancelled.borrow() {
+                        return (batch, Fate::Left);
+                    }
+                    match put_back(live, batch, cancelled).await {
+                        Ok(applied) => (batch, Fate::Done(applied)),
+                        Err(error) => (batch, Fate::Failed(error)),
+                    }
+                })
+                .buffer_unordered(PARALLEL)
+        );
+        while let Some((batch, fate)) = working.next().await {
+            let error = match fate {
+                Fate::Done(applied) => {
+                    let told = done(&kept(batch, &applied));
+                    all.add(applied);
+                    told.err()
                 }
-                Ok((batch, put_back(live, batch).await?))
-            })
-            .buffer_unordered(PARALLEL)
-    );
-    while let Some((batch, applied)) = working.try_next().await? {
-        let lost: Vec<_> = applied
-            .conflicts
-            .iter()
-            .map(|conflict| &conflict.key)
-            .collect();
-        let kept: Vec<_> = batch
-            .iter()
-            .filter(|step| !lost.contains(&&step.key))
-            .cloned()
-            .collect();
-        done(&kept)?;
-        all.add(applied);
+                Fate::Failed(error) => {
+                    failed.extend(batch.iter().map(|step| step.key.clone()));
+                    Some(error)
+                }
+                Fate::Left => Some(interrupted()),
+            };
+            if let Some(error) = error {
+                ended.store(true, Ordering::Relaxed);
+                failure.get_or_insert(error);
+            }
+        }
     }
     all.conflicts.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(all)
+    match failure {
+        None => Ok(all),
+        Some(error) => Err(Box::new(Unfinished {
+            applied: all,
+            failed,
+            error,
+        })),
+    }
+}
+
+fn interrupted() -> RestoreError {
+    RestoreError::new(Kind::Interrupted, "interrupted; what was put stays")
+}
+
+/// The steps of a batch that were not given up.
+fn kept(batch: &[Step], applied: &Applied) -> Vec<Step> {
+    let lost = |step: &&Step| {
+        let mut conflicts = applied.conflicts.iter();
+        conflicts.any(|conflict| conflict.key == step.key)
+    };
+    batch.iter().filter(|step| !lost(step)).cloned().collect()
 }
 
 /// Cuts steps into what one request can hold.
@@ -115,11 +174,15 @@ fn batches(steps: &[Step]) -> Vec<&[Step]> {
 }
 
 /// One batch: all of it, or all but those keys that others have changed.
-async fn put_back(live: &Live, batch: &[Step]) -> Result<Applied, RestoreError> {
+async fn put_back(
+    live: &Live,
+    batch: &[Step],
+    cancelled: &watch::Receiver<bool>,
+) -> Result<Applied, RestoreError> {
     let mut applied = Applied::default();
     let mut left: Vec<&Step> = batch.iter().collect();
     while !left.is_empty() {
-        let answer = send(live, &left).await?;
+        let answer = send(live, &left, cancelled).await?;
         if answer.succeeded() {
             for step in left {
                 match step.action {
@@ -182,20 +245,29 @@ fn found(answer: &TxnResponse) -> BTreeMap<Vec<u8>, (i64, Bytes, i64)> {
 
 /// Sends a transaction until it is answered. Sending it twice does no harm: the second finds its guards broken, and the keys
 /// as they were wished.
-async fn send(live: &Live, steps: &[&Step]) -> Result<TxnResponse, RestoreError> {
+async fn send(
+    live: &Live,
+    steps: &[&Step],
+    cancelled: &watch::Receiver<bool>,
+) -> Result<TxnResponse, RestoreError> {
     let mut tried = 0;
+    let mut cancelled = cancelled.clone();
     loop {
         let mut kv = live.kv.clone();
         let answer = live
             .within("put keys back", kv.txn(transaction(steps)))
             .await;
         tried += 1;
-        match answer {
-            Err(error) if error.kind() == Kind::Unreachable && tried < TRIES => {
-                tracing::warn!(%error, "a transaction was not answered; sending it again");
-                tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(tried)).await;
-            }
+        let error = match answer {
+            Err(error) if error.kind() == Kind::Unreachable && tried < TRIES => error,
             other => return other,
+        };
+        tracing::warn!(%error, "a transaction was not answered; sending it again");
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(tried)) => {}
+            Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => {
+                return Err(interrupted().because(error));
+            }
         }
     }
 }

@@ -12,9 +12,9 @@ mod plan;
 mod plan_file;
 mod read;
 
-pub use apply::{Applied, Conflict, apply};
+pub use apply::{Applied, Conflict, Unfinished, apply};
 pub use connect::{Connection, Live};
-pub use leases::{LeasePolicy, ensure_leases};
+pub use leases::{EndedLease, LeasePolicy, ended_leases, grant_leases};
 pub use plan::{Action, LivePlan, Options, Step, Wish};
 pub use plan_file::{Header, PlanFile};
-pub use read::{LiveKey, LiveKeys, read};
+pub use read::{LiveKey, LiveKeys, identity, read, read_at_most};

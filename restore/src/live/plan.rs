@@ -66,7 +66,7 @@ pub struct LivePlan {
     pub live_revision: i64,
     /// The keys to change, in their order.
     pub steps: Vec<Step>,
-    /// Keys that are what they were.
+    /// Keys that are what they were; with [`LeasePolicy::Keep`] whatever lease they have now.
     pub unchanged: usize,
     /// Keys that were not there, and stay unless they are to be deleted.
     pub extra: Vec<Vec<u8>>,
@@ -91,9 +91,11 @@ impl LivePlan {
                 },
             };
             let now = live.remove(&version.key);
-            let same = now
-                .as_ref()
-                .is_some_and(|now| wish.is(&now.value, now.lease));
+            let same = now.as_ref().is_some_and(|now| match options.leases {
+                // Whoever wrote it again holds the lease that it has now; the old one would take the key away.
+                LeasePolicy::Keep => wish.value == now.value,
+                LeasePolicy::Drop => wish.is(&now.value, now.lease),
+            });
             if same {
                 plan.unchanged += 1;
                 continue;
@@ -198,7 +200,7 @@ mod tests {
                 lease: *lease,
             })).collect();
             let versions = was.iter().map(|(key, (value, lease))| version(*key, *value, *lease)).collect();
-            let keys = LiveKeys { revision: 100, keys: live.clone() };
+            let keys = LiveKeys { cluster_id: 1, revision: 100, keys: live.clone() };
             let plan = LivePlan::decide(versions, keys, Options { delete_extra, leases });
             let mut after: BTreeMap<_, _> =
                 live.iter().map(|(key, live)| (key.clone(), (live.value.clone(), live.lease))).collect();
@@ -207,13 +209,18 @@ mod tests {
                 match &step.action {
                     Action::Put(wish) => {
                         let before = after.insert(step.key.clone(), (wish.value.clone(), wish.lease));
-                        prop_assert_ne!(before, Some((wish.value.clone(), wish.lease)));
+                        prop_assert_ne!(&before, &Some((wish.value.clone(), wish.lease)));
+                        if keep {
+                            prop_assert_ne!(before.map(|before| before.0), Some(wish.value.clone()));
+                        }
                     }
                     Action::Delete => prop_assert!(delete_extra && after.remove(&step.key).is_some()),
                 }
             }
             for (key, (value, lease)) in &was {
-                let lease = if keep { *lease } else { 0 };
+                let now = live.get(&vec![*key]).filter(|now| now.value == [*value][..]);
+                // What has its value already keeps the lease that it has by now.
+                let lease = if keep { now.map_or(*lease, |now| now.lease) } else { 0 };
                 prop_assert_eq!(after.remove(&vec![*key]), Some((Bytes::from(vec![*value]), lease)));
             }
             prop_assert_eq!(after.into_keys().collect::<Vec<_>>(), plan.extra.clone());

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, LeasePolicy, LivePlan, Step, Wish};
 use crate::error::{Kind, RestoreError};
+use crate::target::sync_directory;
 
 /// The version of the file's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a plan is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct Header {
     pub delete_extra: bool,
     /// What becomes of leases.
     pub leases: LeasePolicy,
+    /// The id of the live cluster that it was decided for.
+    pub live_cluster_id: u64,
     /// The live cluster's revision that it was decided at.
     pub live_revision: i64,
     /// Keys that were what they should be.
@@ -73,55 +76,63 @@ pub struct PlanFile {
 }
 
 impl PlanFile {
-    /// Writes a plan into a new file.
+    /// Writes a plan into a new file, which is there when all of it is on disk, and not before.
     ///
     /// # Errors
     /// [`Kind::Refused`] when there is one of this name; when it cannot be written.
     pub fn create(path: &Path, header: &Header, plan: &LivePlan) -> Result<Self, RestoreError> {
-        let mut options = OpenOptions::new();
-        options.append(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => RestoreError::new(
-                Kind::Refused,
-                format!(
-                    "{} is there already: give --apply to carry it out, or another name",
-                    path.display()
-                ),
-            ),
-            _ => RestoreError::io(format!("write {}", path.display()))(error),
-        })?;
-        let mut file = Self {
-            path: path.to_path_buf(),
-            file,
+        Self::refuse_unless_free(path)?;
+        let failed = || RestoreError::io(format!("write {}", path.display()));
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
         };
-        let mut lines = Vec::new();
+        // For its user alone, as all that this makes.
+        let built = tempfile::Builder::new()
+            .prefix(".revkeep-plan-")
+            .tempfile_in(folder)
+            .map_err(failed())?;
+        let mut out = BufWriter::new(built.as_file());
         let header = Header {
             version: VERSION,
             steps: plan.steps.len(),
             ..header.clone()
         };
-        push(&mut lines, &header)?;
+        push(&mut out, &header).map_err(failed())?;
         for step in &plan.steps {
-            let (key, seen) = (BASE64_STANDARD.encode(&step.key), step.seen);
-            let line = match &step.action {
-                Action::Put(wish) => Line::Put {
-                    key,
-                    seen,
-                    put: BASE64_STANDARD.encode(&wish.value),
-                    lease: wish.lease,
-                },
-                Action::Delete => Line::Delete {
-                    key,
-                    seen,
-                    delete: true,
-                },
-            };
-            push(&mut lines, &line)?;
+            push(&mut out, &Line::of(step)).map_err(failed())?;
         }
-        file.append(&lines)?;
-        Ok(file)
+        out.flush().map_err(failed())?;
+        drop(out);
+        built.as_file().sync_all().map_err(failed())?;
+        built
+            .persist_noclobber(path)
+            .map_err(|error| match error.error.kind() {
+                io::ErrorKind::AlreadyExists => there_already(path),
+                _ => failed()(error.error),
+            })?;
+        sync_directory(folder)?;
+        Self::append_to(path)
+    }
+
+    /// Refuses a name that is taken.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`].
+    pub fn refuse_unless_free(path: &Path) -> Result<(), RestoreError> {
+        match path.symlink_metadata() {
+            Ok(_) => Err(there_already(path)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn append_to(path: &Path) -> Result<Self, RestoreError> {
+        let mut options = OpenOptions::new();
+        let file = options.append(true).open(path);
+        Ok(Self {
+            path: path.to_path_buf(),
+            file: file.map_err(RestoreError::io(format!("open {}", path.display())))?,
+        })
     }
 
     /// Reads a plan: the steps that are left, and how many were done before.
@@ -135,7 +146,7 @@ impl PlanFile {
             RestoreError::new(
                 Kind::Invalid,
                 format!(
-                    "{} is no whole plan of revkeep: {why}. Try: make it again",
+                    "{} is no whole plan of revkeep: {why}. Try: remove it, and make it again",
                     path.display()
                 ),
             )
@@ -194,15 +205,7 @@ impl PlanFile {
             return Err(no_plan("it is cut short"));
         }
         plan.steps.retain(|step| !done.contains(&step.key));
-        let mut options = OpenOptions::new();
-        let file = options
-            .append(true)
-            .open(path)
-            .map_err(RestoreError::io(what()))?;
-        let file = Self {
-            path: path.to_path_buf(),
-            file,
-        };
+        let file = Self::append_to(path)?;
         if whole.len() + 1 < text.len() {
             // So that what comes next begins a line of its own. The cut one is passed over for good.
             file.file
@@ -225,24 +228,45 @@ impl PlanFile {
             .map(|step| BASE64_STANDARD.encode(&step.key))
             .collect();
         let mut line = Vec::new();
-        push(&mut line, &Line::Done { done })?;
-        self.append(&line)
-    }
-
-    fn append(&mut self, lines: &[u8]) -> Result<(), RestoreError> {
-        let written = self
-            .file
-            .write_all(lines)
+        let written = push(&mut line, &Line::Done { done })
+            .and_then(|()| self.file.write_all(&line))
             .and_then(|()| self.file.sync_data());
         written.map_err(RestoreError::io(format!("write {}", self.path.display())))
     }
 }
 
-fn push(lines: &mut Vec<u8>, line: &impl Serialize) -> Result<(), RestoreError> {
-    serde_json::to_writer(&mut *lines, line)
-        .map_err(|error| RestoreError::new(Kind::Failed, "write a plan").because(error))?;
-    lines.push(b'\n');
-    Ok(())
+impl Line {
+    fn of(step: &Step) -> Self {
+        let (key, seen) = (BASE64_STANDARD.encode(&step.key), step.seen);
+        match &step.action {
+            Action::Put(wish) => Self::Put {
+                key,
+                seen,
+                put: BASE64_STANDARD.encode(&wish.value),
+                lease: wish.lease,
+            },
+            Action::Delete => Self::Delete {
+                key,
+                seen,
+                delete: true,
+            },
+        }
+    }
+}
+
+fn there_already(path: &Path) -> RestoreError {
+    RestoreError::new(
+        Kind::Refused,
+        format!(
+            "{} is there already: give --apply to carry it out, or another name",
+            path.display()
+        ),
+    )
+}
+
+fn push(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
 }
 
 #[cfg(test)]
@@ -287,6 +311,8 @@ mod tests {
         let mut file = PlanFile::create(&path, &header, &plan()).unwrap();
         let again = PlanFile::create(&path, &header, &plan()).unwrap_err();
         assert_eq!(again.kind(), Kind::Refused);
+        let there = std::fs::read_dir(place.path()).unwrap().count();
+        assert_eq!(there, 1, "what it was built in is gone");
         file.done(&plan().steps[..1]).unwrap();
         drop(file);
         OpenOptions::new()
@@ -309,6 +335,10 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         std::fs::write(&path, cut.concat()).unwrap();
-        assert_eq!(PlanFile::open(&path).unwrap_err().kind(), Kind::Invalid);
+        let cut = PlanFile::open(&path).unwrap_err();
+        assert_eq!(cut.kind(), Kind::Invalid);
+        assert!(cut.to_string().contains("Try: remove it"), "{cut}");
+        std::fs::remove_file(&path).unwrap();
+        PlanFile::create(&path, &header, &plan()).unwrap();
     }
 }

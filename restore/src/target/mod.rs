@@ -10,4 +10,5 @@ pub use database::{Built, Contents, build_database};
 pub use key_path::{key_of_path, path_of};
 pub use membership::Membership;
 pub use read_back::read_back;
+pub(crate) use staging::sync_directory;
 pub use staging::{Staging, refuse_unless_free};
