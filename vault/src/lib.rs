@@ -3,7 +3,7 @@
 //! Comes in: sealed segments and the rows of snapshots. Goes out: what can be restored, and the rows of it, in order.
 //! Promises: what is acknowledged is in the store; what is read is what was written, to the last bit; nothing that was
 //! written is ever overwritten but the head, a hint, and a damaged chunk, by its own content. Never: a deletion, but by
-//! [`retention`], of what a probe put and of a pin that a person takes back; a lock; memory that grows with the data.
+//! [`retention`], of what a probe put and of a pin that a person takes back; a lock between writers; memory that grows with the data.
 //! Read next: [`Vault`], [`Cluster`], [`Timeline`]; then [`Coverage`] for what can be brought back.
 
 mod backend;
@@ -20,6 +20,7 @@ pub mod fail_point;
 mod holes;
 mod inventory;
 mod layout;
+pub mod lock;
 mod objects;
 mod part;
 mod pin;

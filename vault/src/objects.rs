@@ -365,6 +365,14 @@ impl Objects {
         Ok(names)
     }
 
+    /// An object's size, and when the store took it.
+    pub(crate) async fn meta(&self, name: &str) -> Result<ObjectMeta, VaultError> {
+        let meta = self.store.head(&self.path(name)).await;
+        let meta = meta.map_err(VaultError::store(format_args!("look at {name}")))?;
+        self.traffic.add(0);
+        Ok(meta)
+    }
+
     /// The store's clock: the time that it gives an object which is put for this and removed again.
     pub(crate) async fn now(&self) -> Result<DateTime<Utc>, VaultError> {
         let name = format!("probe/{:016x}/object", rand::random::<u64>());

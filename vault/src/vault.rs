@@ -15,10 +15,12 @@ use crate::cache::IndexCache;
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::fail_point;
+use crate::lock::{Locks, RetentionDates};
 use crate::objects::{Created, Objects};
 use crate::unproven::Unproven;
 
-const FORMAT: &str = "FORMAT";
+/// The name of the object that says what this vault is.
+pub(crate) const FORMAT: &str = "FORMAT";
 const WRITER: &str = concat!("revkeep-vault ", env!("CARGO_PKG_VERSION"));
 
 /// One prefix of an object store that holds any number of clusters. Cheap to clone.
@@ -30,6 +32,8 @@ pub struct Vault {
     pub(crate) cache: Option<Arc<IndexCache>>,
     /// Which store it is in, and where: a copy elsewhere has the same id.
     pub(crate) place: Arc<str>,
+    /// Where the store knows retain-until dates.
+    pub(crate) locks: Option<Arc<Locks>>,
 }
 
 impl Vault {
@@ -43,8 +47,10 @@ impl Vault {
             store,
             prefix,
             place,
+            dates,
         } = backend::open(url, true).await?;
-        Ok(Self::create_with_store(store, prefix).await?.at(&place))
+        let vault = Self::create_with_store(store, prefix).await?;
+        Ok(vault.at(&place).with_dates(dates))
     }
 
     /// Opens the vault at a URL; writes nothing.
@@ -56,8 +62,9 @@ impl Vault {
             store,
             prefix,
             place,
+            dates,
         } = backend::open(url, false).await?;
-        Self::with_store(store, prefix)
+        let vault = Self::with_store(store, prefix)
             .await
             .map(|vault| vault.at(&place))
             .map_err(|error| match error.kind() {
@@ -66,7 +73,8 @@ impl Vault {
                         .with_source(error)
                 }
                 _ => error,
-            })
+            })?;
+        Ok(vault.with_dates(dates))
     }
 
     /// The vault at a URL, of which the id is known from before, without asking the store: for a writer that starts
@@ -80,6 +88,7 @@ impl Vault {
             store,
             prefix,
             place,
+            ..
         } = backend::open(url, false).await?;
         Ok(Self::known_with_store(store, prefix, id).at(&place))
     }
@@ -92,6 +101,7 @@ impl Vault {
             id,
             writer: WRITER.into(),
             cache: None,
+            locks: None,
         }
     }
 
@@ -109,6 +119,7 @@ impl Vault {
             id,
             writer: WRITER.into(),
             cache: None,
+            locks: None,
         })
     }
 
@@ -143,6 +154,17 @@ impl Vault {
     #[must_use]
     pub fn with_writer(mut self, writer: &str) -> Self {
         self.writer = writer.into();
+        self
+    }
+
+    /// Says how the dates of its objects are read and set, for a store that the caller has made; see [`crate::lock`].
+    #[must_use]
+    pub fn with_retention_dates(self, dates: Arc<dyn RetentionDates>) -> Self {
+        self.with_dates(Some(dates))
+    }
+
+    fn with_dates(mut self, dates: Option<Arc<dyn RetentionDates>>) -> Self {
+        self.locks = dates.map(|dates| Arc::new(Locks::of(dates)));
         self
     }
 

@@ -4,10 +4,10 @@ use crate::dev::{dev_dir, missing};
 use crate::http;
 use crate::port::free_port;
 use crate::process::Process;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as ObjectPath;
-use object_store::signer::Signer;
+use object_store::signer::{HeaderName, HeaderValue, SignedUrlOptions, Signer};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -107,6 +107,58 @@ impl SeaweedFs {
         }
     }
 
+    /// Creates another bucket, whose objects can be locked: it keeps versions.
+    ///
+    /// # Errors
+    /// When the server does not create it.
+    pub async fn create_locking_bucket(&self, bucket: &str) -> Result<()> {
+        let lock = ("x-amz-bucket-object-lock-enabled", "true");
+        let answer = self.signed("PUT", bucket, "", &[], &[lock], &[]).await?;
+        ensure!(answer.status == 200, "bucket {bucket}: {answer:?}");
+        Ok(())
+    }
+
+    /// The vault URL of a prefix in another bucket.
+    pub fn url_in(&self, bucket: &str, prefix: &str) -> String {
+        format!(
+            "s3://{bucket}/{prefix}?endpoint={}&region={REGION}",
+            self.endpoint()
+        )
+    }
+
+    /// Sends a signed request of the plain S3 API, for what an object store has no call for.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn signed(
+        &self,
+        method: &str,
+        bucket: &str,
+        key: &str,
+        query: &[(&str, &str)],
+        headers: &[(&'static str, &str)],
+        body: &[u8],
+    ) -> Result<http::Answer> {
+        let mut options = SignedUrlOptions::default().with_query(query.iter().copied());
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value)?;
+            options = options.with_signed_header(HeaderName::from_static(name), value);
+        }
+        let valid = Duration::from_secs(60);
+        let path = ObjectPath::parse(key)?;
+        let url = self
+            .object_store_of(bucket)?
+            .signed_url_opts(
+                method.parse().context("a method's name")?,
+                &path,
+                valid,
+                &options,
+            )
+            .await?;
+        let target = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+        http::exchange(method, self.port, &target, headers, body).await
+    }
+
     /// The vault URL of a prefix in the bucket: `s3://bucket/prefix?endpoint=http://127.0.0.1:PORT&region=us-east-1`.
     pub fn url(&self, prefix: &str) -> String {
         format!(
@@ -140,10 +192,15 @@ impl SeaweedFs {
 
     /// The bucket as an object store, for tests that need no environment.
     pub fn object_store(&self) -> Result<AmazonS3> {
+        self.object_store_of(BUCKET)
+    }
+
+    /// Another bucket as an object store.
+    pub fn object_store_of(&self, bucket: &str) -> Result<AmazonS3> {
         Ok(AmazonS3Builder::new()
             .with_endpoint(self.endpoint())
             .with_region(REGION)
-            .with_bucket_name(BUCKET)
+            .with_bucket_name(bucket)
             .with_access_key_id(ACCESS_KEY)
             .with_secret_access_key(SECRET_KEY)
             .with_allow_http(true)

@@ -40,6 +40,7 @@ pub(super) async fn open(url: &Url) -> Result<Backend, VaultError> {
         store: Arc::new(store),
         prefix,
         place,
+        dates: None,
     })
 }
 

@@ -38,6 +38,7 @@ pub(super) fn open(url: &Url, create: bool) -> Result<Backend, VaultError> {
         store: Arc::new(store),
         prefix: Path::default(),
         place,
+        dates: None,
     })
 }
 

@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::error::{ErrorKind, VaultError};
 use crate::fail_point;
+use crate::lock::RetentionDates;
 
 /// A store, and where in it the vault is.
 pub(crate) struct Backend {
@@ -22,6 +23,8 @@ pub(crate) struct Backend {
     pub(crate) prefix: Path,
     /// Which store that is, whatever of it the URL names and whatever the environment.
     pub(crate) place: String,
+    /// Where the store knows retain-until dates.
+    pub(crate) dates: Option<Arc<dyn RetentionDates>>,
 }
 
 /// The shapes of a vault's address.
@@ -49,6 +52,7 @@ pub(crate) async fn open(address: &str, create: bool) -> Result<Backend, VaultEr
             store: Arc::new(InMemory::new()),
             prefix: Path::default(),
             place: "memory".to_owned(),
+            dates: None,
         }),
         "s3" => s3::open(&url).await,
         "az" => azure::open(&url).await,

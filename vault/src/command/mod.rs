@@ -1,5 +1,6 @@
 //! The command line of `revkeep-vault`.
 
+mod lock;
 mod output;
 mod probe;
 mod retention;

@@ -10,6 +10,7 @@ use revkeep_vault::retention::{
 use revkeep_vault::{ClusterName, ErrorKind, Vault, VaultError};
 use serde_json::{Value, json};
 
+use super::lock;
 use super::output::{Output, bytes, error, line};
 
 #[derive(Subcommand)]
@@ -21,7 +22,8 @@ pub(super) enum Command {
     },
     /// Say for every base and range of segments whether it stays and why; deletes nothing
     Plan(Arguments),
-    /// Mark what the policy lets go, or delete what was marked once its grace has ended; run it on a schedule
+    /// Lock what stays where the policy says so; then mark what it lets go, or delete what was marked once its grace has
+    /// ended; run it on a schedule
     Apply(Arguments),
     /// Take back what was marked
     TakeBack {
@@ -127,7 +129,7 @@ fn list(names: &[ClusterName]) -> String {
     names.join(", ")
 }
 
-fn when(time: DateTime<Utc>) -> String {
+pub(super) fn when(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -150,6 +152,13 @@ async fn show_plan(
     // A plan alone asks nothing of the store that writes; its clock is asked when it is carried out.
     let survey = vault.cluster(cluster).survey_whole(Utc::now()).await?;
     let planned = plan(&survey.history, &rules, &policy.zone);
+    let lock = match policy.lock(cluster) {
+        Some(lock) => {
+            let cluster = vault.cluster(cluster);
+            Some((lock, cluster.plan_lock(&lock, &survey, &planned).await?))
+        }
+        None => None,
+    };
     let timelines = survey.history.timelines.iter().zip(&planned.timelines);
     let held = held(&survey);
     if output == Output::Json {
@@ -169,6 +178,7 @@ async fn show_plan(
             .collect();
         line(&json!({
             "cluster": cluster.as_str(), "bytes": held, "timelines": timelines, "unmet_pins": planned.unmet_pins,
+            "lock": lock.as_ref().map(|(lock, plan)| lock::planned(lock, plan)),
             "damaged": survey.damaged.iter().map(|damage| &damage.name).collect::<Vec<_>>(),
         }).to_string());
         return Ok(());
@@ -188,6 +198,9 @@ async fn show_plan(
         for run in runs(&timeline.segments, &plan.segments) {
             line(&run);
         }
+    }
+    if let Some((lock, plan)) = &lock {
+        line(&format!("  {}", lock::planned_line(lock, plan)));
     }
     for pin in &planned.unmet_pins {
         line(&format!(
@@ -279,6 +292,7 @@ async fn apply(
     output: Output,
 ) -> Result<(), VaultError> {
     let rules = policy.rules(cluster);
+    let locked_now = lock::apply(&vault.cluster(cluster), policy, output).await?;
     let mut refused = None;
     let progress = vault
         .cluster(cluster)
@@ -347,6 +361,9 @@ async fn apply(
             let mut told = told;
             if let Some(fields) = told.as_object_mut() {
                 fields.insert("cluster".to_owned(), cluster.as_str().into());
+                if let Some(locked) = locked_now {
+                    fields.insert("locked".to_owned(), locked);
+                }
             }
             line(&told.to_string());
         }

@@ -29,6 +29,8 @@
 //! grace and patience last, and what falls into which period; a store's clock that jumps makes a round early or late, and
 //! the rules above hold all the same. `model.rs` visits every order of these steps, with every step cut off.
 //!
+//! Until when the store itself holds what is kept is set before, by [`crate::lock`].
+//!
 //! [`Cluster::apply_retention`]: crate::Cluster::apply_retention
 
 mod history;
@@ -52,3 +54,4 @@ pub(crate) use rounds::{Part, Rounds, parse as parse_round};
 pub use rules::{Rules, SLOT, YOUNG};
 pub use survey::Survey;
 pub use sweep::{PATIENCE, Progress};
+pub(crate) use whole::StoredChunks;

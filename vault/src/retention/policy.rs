@@ -9,6 +9,8 @@
 //! [default]
 //! window = "7d"
 //! daily = 30
+//! lock = "governance"
+//! lock-for = "14d"
 //!
 //! [[override]]
 //! label = "gold"
@@ -19,6 +21,8 @@
 //! What an override leaves out is as in `[default]`, and what that leaves out is as in [`Rules::default`]. Of several
 //! overrides that fit a cluster, a later one counts.
 
+mod lock;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -28,12 +32,13 @@ use revkeep_schemas::names::ClusterName;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use self::lock::{Keys, LockWord};
 use super::rules::Rules;
 use crate::error::{ErrorKind, VaultError};
 use crate::size;
 
 /// Words of the file, for a slip to be understood.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 20] = [
     "time-zone",
     "labels",
     "default",
@@ -52,6 +57,8 @@ const WORDS: [&str; 18] = [
     "minimum",
     "grace",
     "warn-size",
+    "lock",
+    "lock-for",
 ];
 /// Below this two words have little in common.
 const SIMILAR: f64 = 0.8;
@@ -94,6 +101,8 @@ struct RuleSet {
     minimum: Option<u32>,
     grace: Option<Time>,
     warn_size: Option<Size>,
+    lock: Option<LockWord>,
+    lock_for: Option<Time>,
 }
 
 // Its own copy of the fields: `flatten` knows no unknown keys.
@@ -114,6 +123,8 @@ struct Override {
     minimum: Option<u32>,
     grace: Option<Time>,
     warn_size: Option<Size>,
+    lock: Option<LockWord>,
+    lock_for: Option<Time>,
 }
 
 impl Override {
@@ -130,6 +141,8 @@ impl Override {
             minimum: self.minimum,
             grace: self.grace,
             warn_size: self.warn_size,
+            lock: self.lock,
+            lock_for: self.lock_for,
         }
     }
 }
@@ -220,7 +233,16 @@ impl Policy {
                     "minimum must be 1 or more: 0 would keep nothing of an idle cluster",
                 ));
             }
+            if let Some(what) = Keys::from(&one).wrong_beside(Keys::from(&file.default)) {
+                return Err(wrong(Some(span), what));
+            }
             overrides.push(one);
+        }
+        if let Some(what) =
+            Keys::from(&file.default).wrong_default(overrides.iter().map(Keys::from))
+        {
+            let at = text.find("lock").map(|at| at..at);
+            return Err(wrong(at, what));
         }
         if file.default.minimum == Some(0) {
             let at = text.find("minimum").map(|at| at..at);

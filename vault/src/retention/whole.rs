@@ -11,7 +11,7 @@ use crate::inventory::Damage;
 use crate::layout::ChunkName;
 
 /// When each chunk was stored, and its bytes.
-pub(super) type StoredChunks = HashMap<ChunkName, (DateTime<Utc>, u64)>;
+pub(crate) type StoredChunks = HashMap<ChunkName, (DateTime<Utc>, u64)>;
 
 impl Cluster {
     /// [`Cluster::survey`], in which a base that lists a chunk which is gone counts as damaged: what such a base is counted on

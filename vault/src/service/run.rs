@@ -15,12 +15,15 @@ use super::job::Job;
 use super::options::{JobSchedule, ServeOptions};
 use super::state::State;
 use crate::catalog::{Catalog, SyncOptions};
+use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
-use crate::retention::{Policy, Progress};
+use crate::retention::{Policy, Progress, Rules};
 use crate::vault::Vault;
 
 /// A wait is cut into pieces of this, for a clock that is set or a machine that slept.
 const NAP: Duration = Duration::from_secs(30);
+/// More objects that could not be locked are not named one by one.
+const NAMED: usize = 20;
 
 /// Does the jobs of one service.
 pub(super) struct Runner {
@@ -178,10 +181,14 @@ impl Runner {
         for name in self.vault.clusters().await? {
             let cluster = self.vault.cluster(&name);
             let rules = policy.rules(&name);
-            match cluster.apply_retention(&rules, &policy.zone).await {
+            let done = async {
+                lock(&cluster, &policy, &rules).await?;
+                cluster.apply_retention(&rules, &policy.zone).await
+            };
+            match done.await {
                 Ok(progress) => tell(name.as_str(), &progress),
                 Err(error) => {
-                    tracing::warn!(cluster = name.as_str(), %error, "retention did nothing");
+                    tracing::warn!(cluster = name.as_str(), %error, "nothing was deleted or marked");
                     failed += 1;
                     first.get_or_insert(error.kind());
                 }
@@ -195,6 +202,33 @@ impl Runner {
             None => Ok(()),
         }
     }
+}
+
+/// Locks what stays, before anything goes.
+async fn lock(cluster: &Cluster, policy: &Policy, rules: &Rules) -> Result<(), VaultError> {
+    let Some(lock) = policy.lock(cluster.name()) else {
+        return Ok(());
+    };
+    let locked = cluster.lock_kept(&lock, rules, &policy.zone).await?;
+    tracing::info!(
+        cluster = cluster.name().as_str(),
+        until = %locked.until,
+        objects = locked.set,
+        bytes = locked.bytes,
+        covered = locked.covered,
+        weaker = locked.weaker,
+        failed = locked.failed.len(),
+        "locked"
+    );
+    for damage in locked.failed.iter().take(NAMED) {
+        tracing::warn!(
+            cluster = cluster.name().as_str(),
+            object = damage.name,
+            error = damage.reason,
+            "an object could not be locked"
+        );
+    }
+    locked.complete()
 }
 
 fn tell(cluster: &str, progress: &Progress) {
