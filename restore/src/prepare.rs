@@ -48,6 +48,8 @@ pub struct Prepared {
     pub notes: Vec<String>,
     /// Those of the notes that hold whatever the plan is.
     remarks: Vec<String>,
+    /// Those of them that are of damaged objects.
+    pub damage: Vec<String>,
     /// The plan in words.
     pub report: PlanReport,
 }
@@ -138,6 +140,7 @@ pub async fn prepare(source: &Source, request: Request) -> Result<Prepared, Rest
     let mut prepared = assemble(&source, &plan, history, survey)?;
     prepared.report.overlaps = compared;
     prepared.notes.append(&mut notes);
+    prepared.damage = source.damage_notes();
     Ok(prepared)
 }
 
@@ -212,6 +215,7 @@ fn assemble(
         granted: ttls,
         notes: notes(&recipe, &base.facts.buckets),
         remarks: Vec::new(),
+        damage: Vec::new(),
         report: PlanReport {
             cluster: source.timeline.cluster().name().to_string(),
             timeline: source.timeline.id().to_string(),

@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// The newest revision, which is the default
     #[arg(long)]
     latest: bool,
-    /// Any revision that the vault covers
+    /// Any revision that the vault covers, of any timeline unless one is named
     #[arg(long)]
     random: bool,
     /// Exactly this revision
@@ -40,13 +40,13 @@ pub(super) struct Arguments {
     /// The newest revision that was seen by then
     #[arg(long, value_name = "TIME")]
     to_time: Option<String>,
-    /// The timeline; by default the newest
+    /// The timeline; by default the newest, with --random any
     #[arg(long, value_name = "ID")]
     timeline: Option<String>,
     /// Boot real etcd instead of revkeep-store
     #[arg(long)]
     etcd: bool,
-    /// Where the program etcd is; by default it is looked for in PATH
+    /// The folder of the program etcd, which is looked for nowhere else then; by default in PATH
     #[arg(long, value_name = "DIR", requires = "etcd")]
     etcd_bin: Option<PathBuf>,
     /// A folder with room for the restored cluster, in which a temporary one is made
@@ -137,6 +137,9 @@ impl fmt::Display for Answer {
             )?;
         }
         writeln!(f, "  source    {}", drilled.source)?;
+        for damage in &drilled.damage {
+            writeln!(f, "  damaged   {damage}")?;
+        }
         writeln!(
             f,
             "  seconds   restore {:.1}, all {:.1}",

@@ -1,8 +1,9 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, SIGTERM, and SIGHUP, which comes when the terminal or the connection goes.
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Turns true at the first Ctrl-C or SIGTERM.
+/// Turns true at the first Ctrl-C, SIGTERM or SIGHUP; under `nohup` the last changes nothing.
 pub(super) fn cancellation() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     // It ends with the runtime.
@@ -15,20 +16,29 @@ pub(super) fn cancellation() -> watch::Receiver<bool> {
     receiver
 }
 
-#[cfg(unix)]
 async fn wait() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _failed = tokio::signal::ctrl_c().await;
-        return;
-    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = signalled(SignalKind::terminate()) => {}
+        () = signalled(SignalKind::hangup()), if !ignores_hangup() => {}
     }
 }
 
-#[cfg(not(unix))]
-async fn wait() {
-    let _failed = tokio::signal::ctrl_c().await;
+/// Ends when the signal comes; never if it cannot be waited for.
+async fn signalled(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signals) => {
+            signals.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP was ignored when this program was started, as `nohup` has it: a handler would undo that. Linux says so in
+/// the line `SigIgn` of `/proc/self/status`, in hexadecimal, with a bit for each signal from 1 (proc(5)).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 != 0)
 }

@@ -25,7 +25,7 @@ use crate::verify::{Deep, deep};
 #[command(after_help = "Examples:
   revkeep verify --vault s3://backups/etcd
   revkeep verify prod --deep
-  revkeep verify --period 30d --max-bytes 20GiB -w json    # by cron: new bytes at once, each byte once in 30 days
+  revkeep verify --period 30d --max-bytes 20GiB -w json    # by cron: new bytes at once, the others in turn
 
 It ends with 13 when anything is wrong.")]
 pub(super) struct Arguments {

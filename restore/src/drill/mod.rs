@@ -37,20 +37,20 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 4 << 20;
 pub enum Which {
     /// This one.
     This(Wanted),
-    /// Any that is covered.
+    /// Any that is covered: of the timeline that is named, or of all.
     Random,
 }
 
 /// How a drill is done.
 #[derive(Clone, Debug)]
 pub struct Drill {
-    /// The timeline; by default the newest.
+    /// The timeline; by default the newest, or any.
     pub timeline: Option<String>,
     /// The revision.
     pub which: Which,
     /// Whether real etcd boots and not the store.
     pub etcd: bool,
-    /// A folder to look for the server in, before `PATH`.
+    /// The folder of the server; by default it is looked for beside this program and in `PATH`.
     pub programs: Option<PathBuf>,
     /// Where the temporary folder is made; by default where the system makes them.
     pub scratch: Option<PathBuf>,
@@ -79,6 +79,8 @@ pub struct Drilled {
     pub boot_seconds: f64,
     /// Seconds of everything.
     pub seconds: f64,
+    /// What is damaged and was gone around, or was not needed for this revision.
+    pub damage: Vec<String>,
     /// What is wrong with the backup.
     pub failure: Option<String>,
 }
@@ -87,7 +89,7 @@ impl Drilled {
     /// What is stored of it.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
-        let summary = match (&self.failure, &self.server) {
+        let mut summary = match (&self.failure, &self.server) {
             (Some(failure), _) => failure.clone(),
             (None, Some(server)) => format!(
                 "revision {} was restored and booted by {server}: HashKV is equal; {}",
@@ -95,6 +97,10 @@ impl Drilled {
             ),
             (None, None) => self.source.clone(),
         };
+        for damage in &self.damage {
+            summary.push_str("; ");
+            summary.push_str(damage);
+        }
         Receipt {
             kind: ProofKind::Drill,
             sound: self.failure.is_none(),
@@ -151,6 +157,7 @@ impl Drill {
             restore_seconds: 0.0,
             boot_seconds: 0.0,
             seconds: 0.0,
+            damage: Vec::new(),
             failure: None,
         };
         let folder = self.folder()?;
@@ -165,25 +172,39 @@ impl Drill {
         );
         let proved = Box::pin(proving).await;
         drilled.seconds = started.elapsed().as_secs_f64();
-        folder
+        let tidied = folder
             .close()
-            .map_err(RestoreError::io("remove the folder of the drill"))?;
+            .map_err(RestoreError::io("remove the folder of the drill"));
         match proved {
-            Ok(()) => Ok(drilled),
+            Ok(()) => {}
             Err(error) if tells_of_the_vault(error.kind()) => {
                 // What retention deleted meanwhile is no damage.
-                if source.is_swept().await? {
-                    return Err(RestoreError::new(
-                        Kind::Failed,
-                        "retention has deleted what this revision needs while it was restored: run the drill again",
-                    )
-                    .because(error));
+                match source.is_swept().await {
+                    Ok(false) => drilled.failure = Some(error.to_string()),
+                    Ok(true) => {
+                        return Err(RestoreError::new(
+                            Kind::Failed,
+                            "retention has deleted what this revision needs while it was restored: run the drill again",
+                        )
+                        .because(error));
+                    }
+                    Err(asked) => {
+                        let message = format!(
+                            "{error}; whether retention has deleted it meanwhile could not be asked: {asked}"
+                        );
+                        return Err(RestoreError::new(asked.kind(), message));
+                    }
                 }
-                drilled.failure = Some(error.to_string());
-                Ok(drilled)
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        match (&mut drilled.failure, tidied) {
+            (_, Ok(())) => {}
+            (None, Err(error)) => return Err(error),
+            // What was found weighs more.
+            (Some(failure), Err(error)) => *failure = format!("{failure}; and {error}"),
+        }
+        Ok(drilled)
     }
 
     fn folder(&self) -> Result<tempfile::TempDir, RestoreError> {
@@ -201,7 +222,7 @@ impl Drill {
         let wanted = match &self.which {
             Which::This(wanted) => wanted,
             Which::Random => {
-                let source = Source::open(cluster, timeline).await?;
+                let source = any_source(cluster, timeline).await?;
                 let target =
                     any_of(&coverage(&source.holdings())).map_or(Target::Latest, Target::Revision);
                 return Ok(Resolved { source, target });
@@ -229,6 +250,7 @@ impl Drill {
         let mut prepared = Box::pin(prepare(source, request)).await?;
         without_authentication(&mut prepared);
         let rule = prepared.recipe.rule;
+        drilled.damage = std::mem::take(&mut prepared.damage);
         let place = places(folder, 1)?
             .pop()
             .ok_or_else(|| RestoreError::new(Kind::Failed, "there is no free port on 127.0.0.1"))?;
@@ -251,32 +273,65 @@ impl Drill {
         };
 
         let booting = Instant::now();
-        let mut members =
-            members::Cluster::spawn(kind, self.programs.as_ref(), vec![place], Some(TOKEN))?;
-        let mut stop = cancelled.clone();
-        let asking = ask(&mut members, &report);
-        let asked = tokio::select! {
-            asked = Box::pin(asking) => asked,
-            Ok(_) = stop.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
+        let mut again = true;
+        let (members, asked) = loop {
+            // Ports are picked as late as can be. What was restored has others, which a member that is alone never asks.
+            let place = place.on_free_ports()?;
+            let mut members =
+                members::Cluster::spawn(kind, self.programs.as_ref(), vec![place], Some(TOKEN))?;
+            let mut stop = cancelled.clone();
+            let asking = ask(&mut members, &report);
+            let asked = tokio::select! {
+                asked = Box::pin(asking) => asked,
+                Ok(_) = stop.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
+            };
+            let taken = asked.is_err() && members.finds_an_address_in_use();
+            if !(taken && std::mem::take(&mut again)) {
+                break (members, asked);
+            }
+            members.stop().await?;
         };
         drilled.boot_seconds = booting.elapsed().as_secs_f64();
-        members.stop().await?;
+        let stopped = members.stop().await;
         let booted = asked?;
         drilled.server = Some(format!("{} {}", kind.name(), booted.version));
         drilled.booted_hash = Some(booted.hash);
+        let restored = Restored {
+            revision: drilled.revision,
+            compact_revision: drilled.compact_revision,
+            hash: report.hashkv.hash,
+            rule,
+            version: report.plan.etcd_version.clone(),
+        };
+        restored.compare(kind.name(), &booted)?;
+        stopped
+    }
+}
+
+/// HashKV as the restore computed it.
+struct Restored {
+    revision: Revision,
+    compact_revision: Revision,
+    hash: u32,
+    /// How the source hashes, and its version.
+    rule: TombstoneRule,
+    version: String,
+}
+
+impl Restored {
+    /// Compares it with what the server gives.
+    fn compare(&self, server: &str, booted: &Booted) -> Result<(), RestoreError> {
         let compacted = booted.compact_revision.max(0);
-        if (booted.hash, compacted) == (report.hashkv.hash, drilled.compact_revision.0.max(0)) {
+        if (booted.hash, compacted) == (self.hash, self.compact_revision.0.max(0)) {
             return Ok(());
         }
-        if TombstoneRule::for_version(&booted.version) != rule {
+        if TombstoneRule::for_version(&booted.version) != self.rule {
             return Err(RestoreError::new(
                 Kind::Invalid,
                 format!(
-                    "{} {} hashes deletions at the compact revision otherwise than the source ({}), so that their HashKV differ. Try: \
+                    "{server} {} hashes deletions at the compact revision otherwise than the source ({}), so that their HashKV differ. Try: \
                      another release with --etcd-bin",
-                    kind.name(),
-                    booted.version,
-                    report.plan.etcd_version
+                    booted.version, self.version
                 ),
             ));
         }
@@ -285,12 +340,49 @@ impl Drill {
             format!(
                 "the booted server gives HashKV {} at revision {} (compact revision {}), the restore computed {} (compact revision {})",
                 booted.hash,
-                drilled.revision,
+                self.revision,
                 booted.compact_revision,
-                report.hashkv.hash,
-                drilled.compact_revision
+                self.hash,
+                self.compact_revision
             ),
         ))
+    }
+}
+
+/// The timeline that is named, or any: each as likely as it covers revisions. The newest where none covers any.
+async fn any_source(cluster: &Cluster, timeline: Option<&str>) -> Result<Source, RestoreError> {
+    let mut ids = cluster.timeline_ids().await?;
+    let newest = ids.pop();
+    if timeline.is_some() || ids.is_empty() {
+        return Source::open(cluster, timeline).await;
+    }
+    let mut sources = Vec::new();
+    let mut ranges = Vec::new();
+    for id in ids.into_iter().chain(newest) {
+        let source = match Source::open(cluster, Some(&id.to_string())).await {
+            // A folder without a record: its agent ended before it wrote one.
+            Err(error) if error.kind() == Kind::NotFound => continue,
+            source => source?,
+        };
+        let covered = coverage(&source.holdings());
+        let revisions = covered.iter().map(|(first, last)| last.0 - first.0 + 1);
+        let revisions: i64 = revisions.sum();
+        if revisions > 0 {
+            let first = ranges
+                .last()
+                .map_or(0, |(_, last): &(Revision, Revision)| last.0)
+                + 1;
+            ranges.push((Revision(first), Revision(first + revisions - 1)));
+            sources.push(source);
+        }
+    }
+    let drawn = any_of(&ranges);
+    let at = ranges
+        .iter()
+        .position(|(first, last)| drawn.is_some_and(|drawn| (*first..=*last).contains(&drawn)));
+    match at {
+        Some(at) => Ok(sources.swap_remove(at)),
+        None => Source::open(cluster, None).await,
     }
 }
 
@@ -376,21 +468,29 @@ struct Booted {
 }
 
 /// Waits until the member leads, reads from it, and asks it for its HashKV. What goes wrong here is wrong with what was
-/// restored: it does not boot.
+/// restored: it does not boot; unless the machine is the reason.
 async fn ask(members: &mut members::Cluster, report: &Report) -> Result<Booted, RestoreError> {
     let size = Duration::from_secs(report.db_bytes / SLOWEST_BYTES_PER_SECOND);
     let patience = members::READY + size;
-    let unbootable = |error: RestoreError| {
-        let message = format!("what was restored does not serve: {error}");
-        RestoreError::new(Kind::Verification, message)
+    let led = members.wait_for_leader_within(patience).await;
+    let answered = match led {
+        Ok(_) => answers(members, report, patience).await,
+        Err(error) => return Err(does_not_serve(members, &error)),
     };
-    members
-        .wait_for_leader_within(patience)
-        .await
-        .map_err(unbootable)?;
-    let answered = answers(members, report, patience).await;
-    members.check().map_err(unbootable)?;
-    answered
+    match members.check() {
+        Ok(()) => answered,
+        Err(error) => Err(does_not_serve(members, &error)),
+    }
+}
+
+fn does_not_serve(members: &members::Cluster, error: &RestoreError) -> RestoreError {
+    if members.fails_by_the_machine() {
+        let message =
+            format!("the server cannot run here, which says nothing of the backup: {error}");
+        return RestoreError::new(Kind::Failed, message);
+    }
+    let message = format!("what was restored does not serve: {error}");
+    RestoreError::new(Kind::Verification, message)
 }
 
 async fn answers(
@@ -437,6 +537,47 @@ async fn answers(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_hash_of_the_booted_server_is_told() {
+        let restored = Restored {
+            revision: Revision(9),
+            compact_revision: Revision(4),
+            hash: 77,
+            rule: TombstoneRule::for_version("3.5.21"),
+            version: "3.5.21".to_owned(),
+        };
+        let compare = |hash, compact_revision, version: &str| {
+            let booted = Booted {
+                hash,
+                compact_revision,
+                version: version.to_owned(),
+            };
+            restored
+                .compare("etcd", &booted)
+                .map_err(|error| error.kind())
+        };
+        assert_eq!(compare(77, 4, "3.5.21"), Ok(()));
+        assert_eq!(compare(78, 4, "3.5.21"), Err(Kind::Verification));
+        assert_eq!(compare(77, 5, "3.5.21"), Err(Kind::Verification));
+        // Where another release hashes otherwise, nothing is said of the backup.
+        let other = ["3.4.23", "3.5.1", "3.6.16"];
+        let other = other
+            .into_iter()
+            .find(|version| TombstoneRule::for_version(version) != restored.rule);
+        assert_eq!(compare(78, 4, other.unwrap()), Err(Kind::Invalid));
+        // Never compacted is told as -1 or 0.
+        let restored = Restored {
+            compact_revision: Revision::ZERO,
+            ..restored
+        };
+        let booted = Booted {
+            hash: 77,
+            compact_revision: -1,
+            version: "3.5.21".to_owned(),
+        };
+        assert!(restored.compare("etcd", &booted).is_ok());
+    }
 
     #[test]
     fn any_revision_is_one_of_the_covered() {

@@ -66,6 +66,18 @@ pub(crate) struct Place {
     pub(crate) peer_url: String,
 }
 
+impl Place {
+    /// The same on ports that are free now.
+    pub(crate) fn on_free_ports(&self) -> Result<Self, RestoreError> {
+        let mut place = self.clone();
+        if let [client, peer] = free_ports(2)?[..] {
+            place.client_url = format!("http://127.0.0.1:{client}");
+            place.peer_url = format!("http://127.0.0.1:{peer}");
+        }
+        Ok(place)
+    }
+}
+
 /// Places for some members in `folder`, on free ports.
 pub(crate) fn places(folder: &Path, members: usize) -> Result<Vec<Place>, RestoreError> {
     std::fs::create_dir_all(folder).map_err(RestoreError::io(format!(
@@ -252,6 +264,18 @@ impl Cluster {
     pub(crate) fn check(&mut self) -> Result<(), RestoreError> {
         let mut running = self.running.iter_mut();
         running.try_for_each(|(_, process)| process.check())
+    }
+
+    /// Whether a member finds its address in use.
+    pub(crate) fn finds_an_address_in_use(&self) -> bool {
+        let mut running = self.running.iter();
+        running.any(|(_, process)| process.finds_its_address_in_use())
+    }
+
+    /// Whether a member does not serve because of the machine.
+    pub(crate) fn fails_by_the_machine(&self) -> bool {
+        let mut running = self.running.iter();
+        running.any(|(_, process)| process.fails_by_the_machine())
     }
 
     /// Kills the process of one member; its data directory stays.

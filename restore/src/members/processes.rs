@@ -3,10 +3,13 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::process::{Child, Command};
 
 use crate::error::{Kind, RestoreError};
@@ -14,15 +17,32 @@ use crate::error::{Kind, RestoreError};
 /// How long a child may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What a log says, in lower case, where the machine and not the data keeps a server from running.
+const OF_THE_MACHINE: [&str; 7] = [
+    ADDRESS_IN_USE,
+    "no space left on device",
+    "disk quota exceeded",
+    "too many open files",
+    "cannot allocate memory",
+    "error while loading shared libraries",
+    "exec format error",
+];
+const ADDRESS_IN_USE: &str = "address already in use";
+/// A shell's code for a program that cannot be executed, and for one that is not there.
+const NOT_EXECUTED: [i32; 2] = [126, 127];
+
 /// A running child. Killed when dropped.
 pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// How it ended, where it did by itself.
+    ended: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts a program; what it prints goes to `log`.
+    /// Starts a program; what it prints goes to `log`. Of the caller's environment it does not see what etcd would take for
+    /// its settings, for those are of another server.
     pub(crate) fn start<A: AsRef<OsStr>>(
         name: &str,
         program: &Path,
@@ -32,7 +52,13 @@ impl Process {
         let failed = |what: &str| RestoreError::io(format!("cannot {what} for {name}"));
         let output = File::create(&log).map_err(failed("make a log"))?;
         let errors = output.try_clone().map_err(failed("make a log"))?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        for (variable, _) in std::env::vars_os() {
+            if variable.as_encoded_bytes().starts_with(b"ETCD_") {
+                command.env_remove(variable);
+            }
+        }
+        let child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output)
@@ -49,6 +75,7 @@ impl Process {
             name: name.to_owned(),
             child,
             log,
+            ended: None,
         })
     }
 
@@ -56,14 +83,17 @@ impl Process {
     pub(crate) fn check(&mut self) -> Result<(), RestoreError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(RestoreError::new(
-                Kind::Failed,
-                format!(
-                    "{} ended early ({status}). {}",
-                    self.name,
-                    self.last_words()
-                ),
-            )),
+            Ok(Some(status)) => {
+                self.ended = Some(status);
+                Err(RestoreError::new(
+                    Kind::Failed,
+                    format!(
+                        "{} ended early ({status}). {}",
+                        self.name,
+                        self.last_words()
+                    ),
+                ))
+            }
             Err(error) => Err(RestoreError::new(
                 Kind::Failed,
                 format!("cannot ask for the state of {}", self.name),
@@ -72,10 +102,34 @@ impl Process {
         }
     }
 
+    fn log(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether somebody else has its address.
+    pub(crate) fn finds_its_address_in_use(&self) -> bool {
+        self.log().to_lowercase().contains(ADDRESS_IN_USE)
+    }
+
+    /// Whether it does not serve for a reason that has nothing to do with what it was to serve: it was killed, it cannot be
+    /// executed, or its log speaks of the machine.
+    pub(crate) fn fails_by_the_machine(&self) -> bool {
+        let log = self.log().to_lowercase();
+        let ended = self.ended;
+        let killed = ended.and_then(|ended| ended.signal());
+        let code = ended.and_then(|ended| ended.code());
+        killed.is_some_and(|signal| {
+            [Signal::KILL, Signal::TERM]
+                .iter()
+                .any(|it| it.as_raw() == signal)
+        }) || code.is_some_and(|code| NOT_EXECUTED.contains(&code))
+            || OF_THE_MACHINE.iter().any(|words| log.contains(words))
+    }
+
     /// The end of its log, to explain a failure.
     pub(crate) fn last_words(&self) -> String {
-        let bytes = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
+        let text = self.log();
         let lines: Vec<_> = text.lines().rev().take(8).collect();
         let lines: Vec<_> = lines.into_iter().rev().collect();
         format!("The end of its log:\n{}", lines.join("\n"))
@@ -165,19 +219,29 @@ pub(crate) fn typed(program: &Path) -> String {
     shown.display().to_string()
 }
 
-/// A program: beside this one, in `folder`, or in `PATH`.
+/// A program: in `folder` where one is named, otherwise beside this one or in `PATH`.
 pub(crate) fn find(name: &str, folder: Option<&PathBuf>) -> Result<PathBuf, RestoreError> {
+    if let Some(folder) = folder {
+        let program = folder.join(name);
+        return if is_executable(&program) {
+            Ok(program)
+        } else {
+            let message = format!(
+                "there is no program {} that can be executed: name the folder that it is in",
+                program.display()
+            );
+            Err(RestoreError::new(Kind::Invalid, message))
+        };
+    }
     let beside = std::env::current_exe()
         .ok()
         .and_then(|own| own.parent().map(Path::to_path_buf));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    folder
-        .cloned()
+    beside
         .into_iter()
-        .chain(beside)
         .chain(std::env::split_paths(&path))
         .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
+        .find(|program| is_executable(program))
         .ok_or_else(|| {
             let advice = if name.starts_with("revkeep") {
                 "cargo build --release --bins, or put it there"
@@ -189,4 +253,10 @@ pub(crate) fn find(name: &str, folder: Option<&PathBuf>) -> Result<PathBuf, Rest
                 format!("the program {name} is neither beside this one nor in PATH. Try: {advice}"),
             )
         })
+}
+
+/// Whether anybody may execute a file.
+fn is_executable(program: &Path) -> bool {
+    let about = std::fs::metadata(program);
+    about.is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
