@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revkeep_schemas::Revision;
-use revkeep_vault::fail_point;
+use revkeep_vault::{VaultError, fail_point};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
@@ -65,13 +65,29 @@ const WAITING: usize = 16;
 /// The longest wait between two tries.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
 
+/// The same for what is in the same segments, or leads to nothing without them.
+const DROPPED: &str =
+    "in or behind segments of which a part differs from the source, and compacted";
+
 /// A lost range.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
     first: Revision,
     last: Revision,
-    /// Whether segments hold it, otherwise than the source had it.
-    wrong: bool,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// The source has compacted it.
+    Compacted,
+    /// Segments hold it, otherwise than the source had it.
+    Wrong {
+        /// Where the history of the base begins that takes their place.
+        compact: Revision,
+        /// The first revision of such segments that are not stored yet.
+        pending: Option<Revision>,
+    },
 }
 
 /// Where lost ranges are told. Cheap to clone.
@@ -117,20 +133,28 @@ impl Gaps {
             return;
         }
         tracing::warn!(%first, %last, "revisions are lost: the source compacted them before they were captured");
-        self.tell(first, last, false).await;
+        self.tell(first, last, Why::Compacted).await;
     }
 
-    /// What was captured of `[first, last]` is not what the source had: no segment of it is used from now on.
-    pub async fn wrong(&self, first: Revision, last: Revision) {
-        self.tell(first, last, true).await;
+    /// What was captured of `[first, last]` is not what the source had: no segment that holds any of it is used from now on.
+    /// A base takes their place whose history begins at `compact`; what they hold below that is lost with them, and so is what
+    /// only they lead to. `pending` is the first revision of such segments that are not stored yet.
+    pub async fn wrong(
+        &self,
+        (first, last): (Revision, Revision),
+        compact: Revision,
+        pending: Option<Revision>,
+    ) {
+        self.tell(first, last, Why::Wrong { compact, pending })
+            .await;
     }
 
-    async fn tell(&self, first: Revision, last: Revision, wrong: bool) {
+    async fn tell(&self, first: Revision, last: Revision, why: Why) {
         // The recorder ends after everybody who could tell it of a gap; were it not so, the next start finds this one again.
         if let Ok(room) = self.ranges.reserve().await {
             self.head.monitor().gap_found();
             self.open.send_modify(|open| *open += 1);
-            room.send(Lost { first, last, wrong });
+            room.send(Lost { first, last, why });
         }
     }
 
@@ -145,17 +169,10 @@ impl GapRecorder {
     /// Runs until nobody is left who could tell of a gap.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new(RETRY_LIMIT);
-        while let Some(Lost { first, last, wrong }) = self.ranges.recv().await {
-            let timeline = &self.target.timeline;
-            let put = async || {
-                if wrong {
-                    timeline.put_distrust(first, last, WRONG).await
-                } else {
-                    timeline.put_gap(first, last, REASON).await
-                }
-            };
+        while let Some(lost) = self.ranges.recv().await {
+            let (first, last) = (lost.first, lost.last);
             fail_point::reached("gap.recording");
-            while let Err(error) = put().await {
+            while let Err(error) = self.record(lost).await {
                 let wait = backoff.step();
                 tracing::warn!(%error, %first, %last, ?wait, "the gap was not recorded, trying again");
                 self.head.monitor().not_stored(Kind::Gap, &error);
@@ -168,4 +185,29 @@ impl GapRecorder {
             self.open.send_modify(|open| *open -= 1);
         }
     }
+
+    async fn record(&self, Lost { first, last, why }: Lost) -> Result<(), VaultError> {
+        let timeline = &self.target.timeline;
+        let Why::Wrong { compact, pending } = why else {
+            timeline.put_gap(first, last, REASON).await?;
+            return Ok(());
+        };
+        let segments = timeline.segments().await?;
+        let holding = segments
+            .iter()
+            .filter(|segment| segment.first <= last && segment.last >= first);
+        let dropped = holding.map(|segment| segment.first).chain(pending).min();
+        // First what goes with them: were the agent killed in between, it would be missing without a reason.
+        if let Some(dropped) = dropped.filter(|dropped| *dropped < compact) {
+            timeline
+                .put_gap(dropped, compact.previous(), DROPPED)
+                .await?;
+            self.head.lost(dropped, compact.previous());
+        }
+        timeline.put_distrust(first, last, WRONG).await?;
+        Ok(())
+    }
 }
+
+#[cfg(test)]
+mod tests;

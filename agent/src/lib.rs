@@ -19,6 +19,7 @@ pub mod lease;
 pub mod lineage;
 pub mod maintenance;
 mod open;
+mod proof;
 mod remembered;
 mod run;
 mod session;
@@ -31,6 +32,7 @@ mod target;
 pub mod turn;
 
 pub use error::AgentError;
+pub use proof::Proof;
 pub use revkeep_vault::schedule::Schedule;
 pub use run::{Route, RunOptions, run, snapshot};
 pub use target::Target;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::BaseManifest;
-use revkeep_vault::{ErrorKind, VaultError};
+use revkeep_vault::{ErrorKind, SegmentEntry, VaultError};
 
 use crate::AgentError;
 use crate::backoff::Backoff;
 use crate::base::Taken;
+use crate::head::HeadKeeper;
 use crate::lineage::{Found, Known, connect_any, connect_first, find};
 use crate::remembered::Remembered;
 use crate::run::Route;
@@ -32,6 +33,8 @@ pub(crate) struct Opened {
     pub(crate) base: (Revision, Revision),
     /// How far the vault reaches.
     pub(crate) cursor: Option<Revision>,
+    /// The segments that it holds beyond that.
+    pub(crate) beyond: Vec<SegmentEntry>,
     /// What the source is compared with.
     pub(crate) known: Known,
     /// A snapshot that was taken to tell what the source is.
@@ -41,6 +44,16 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// A keeper of the head that knows what the vault holds.
+    pub(crate) fn head(&self) -> HeadKeeper {
+        let (base, compact) = self.base;
+        let head = HeadKeeper::new(base, compact, self.cursor);
+        for entry in &self.beyond {
+            head.holds(entry.first, entry.last);
+        }
+        head
+    }
+
     /// Says where capture goes on: after what is in the vault and in the spool.
     pub(crate) fn tell(&self, after: Option<Revision>) {
         tracing::info!(
@@ -60,12 +73,11 @@ pub(crate) async fn open(route: &Route, state_dir: &Path) -> Result<(Opened, Mem
     let (found, member) = Box::pin(finding).await?;
     let Found {
         target,
-        newest,
+        standing,
         known,
         taken,
     } = found;
-    let cursor = newest.as_ref().map(|newest| newest.cursor);
-    let previous = newest.map(|newest| Arc::new(newest.base));
+    let previous = standing.base.map(Arc::new);
     let base = previous.as_ref().map_or_else(Default::default, |base| {
         (base.facts.revision, base.facts.compact_revision)
     });
@@ -73,7 +85,8 @@ pub(crate) async fn open(route: &Route, state_dir: &Path) -> Result<(Opened, Mem
         target,
         previous,
         base,
-        cursor,
+        cursor: standing.cursor,
+        beyond: standing.beyond,
         known,
         taken,
         away: false,
@@ -138,6 +151,7 @@ async fn known(
         previous: None,
         base: (remembered.base, remembered.compact),
         cursor: Some(durable),
+        beyond: Vec::new(),
         known,
         taken: None,
         away: true,

@@ -16,7 +16,6 @@ use crate::base::{Bridge, take, write};
 use crate::capture::batch::Limits;
 use crate::config::Dial;
 use crate::gap::gaps;
-use crate::head::HeadKeeper;
 use crate::lineage::judge;
 use crate::maintenance::{Keeper, Permit, Upkeep};
 use crate::open::{Opened, open, open_in_time};
@@ -160,8 +159,13 @@ async fn sessions(
     let mut first = true;
     loop {
         let opening = async {
-            let opened = open_in_time(route, state_dir.path(), monitor).await?;
-            let place = Place::of(&opened.target);
+            let mut opened = open_in_time(route, state_dir.path(), monitor).await?;
+            let mut place = Place::of(&opened.target);
+            while stragglers.yield_to(&place).await {
+                // It stored some of what it had since the vault was listed.
+                opened = open_in_time(route, state_dir.path(), monitor).await?;
+                place = Place::of(&opened.target);
+            }
             let spool = Spool::open(state_dir.path(), place, options.spool_limit.clone()).await?;
             Ok::<_, AgentError>((opened, Arc::new(spool)))
         };
@@ -242,8 +246,7 @@ pub async fn snapshot(route: &Route, prefer: Prefer) -> Result<BaseManifest, Age
 
 /// What lies before the base is stored, perhaps by an agent that runs beside this command, or recorded as lost.
 async fn settle(opened: &Opened, compact: Revision) -> Result<(), AgentError> {
-    let (revision, known) = opened.base;
-    let head = Arc::new(HeadKeeper::new(revision, known, opened.cursor));
+    let head = Arc::new(opened.head());
     let (gaps, recorder) = gaps(opened.target.clone(), Arc::clone(&head));
     let recording = AbortOnDropHandle::new(tokio::spawn(recorder.run()));
     let timeline = &opened.target.timeline;

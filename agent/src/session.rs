@@ -7,20 +7,21 @@ use revkeep_vault::fail_point;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::AgentError;
 use crate::base::Driver;
 use crate::capture::batch::Batcher;
 use crate::capture::{Capture, Wires};
 use crate::gap::gaps;
-use crate::head::HeadKeeper;
 use crate::lease::Leases;
-use crate::lineage::{Known, Lineage};
+use crate::lineage::{Extent, Lineage};
 use crate::open::Opened;
+use crate::proof::{Basis, Proof};
 use crate::remembered::remember;
 use crate::run::{Route, RunOptions};
 use crate::ship::{Facts, Shipper, Shipping, bounded, leftovers};
-use crate::spool::Spool;
+use crate::spool::{Place, Spool};
 use crate::state_dir::StateDir;
 use crate::status::{LastBase, Live, Phase, StatusHandle};
 use crate::turn::{TurnTask, Turns, agent_id};
@@ -36,17 +37,44 @@ pub(crate) struct Session<'a> {
     pub(crate) state_dir: &'a StateDir,
 }
 
-/// What earlier sessions of this process still have to store, each in its own timeline.
+/// What an earlier session of this process still has to store.
+#[derive(Debug)]
+struct Straggler {
+    place: Place,
+    yields: CancellationToken,
+    task: JoinHandle<Result<(), AgentError>>,
+}
+
+/// What earlier sessions still have to store, each in its own timeline.
 #[derive(Debug, Default)]
 pub(crate) struct Stragglers {
-    tasks: Vec<JoinHandle<Result<(), AgentError>>>,
+    all: Vec<Straggler>,
 }
 
 impl Stragglers {
+    /// Has what is captured into the same place end, as if it were killed once all it had captured is in the spool; false where
+    /// there is none. May be dropped at any time.
+    pub(crate) async fn yield_to(&mut self, place: &Place) -> bool {
+        let mut yielded = false;
+        while let Some(at) = self.all.iter().position(|one| one.place == *place) {
+            if let Some(one) = self.all.get_mut(at) {
+                one.yields.cancel();
+                if let Ok(Err(error)) | Err(error) =
+                    (&mut one.task).await.map_err(|error| ended_by(&error))
+                {
+                    tracing::warn!(%error, "not everything of the session before was kept: it is captured again");
+                }
+            }
+            self.all.swap_remove(at);
+            yielded = true;
+        }
+        yielded
+    }
+
     /// Waits for them; what is not stored by then is in the spool.
     pub(crate) async fn finish(self, grace: Duration) {
         let deadline = tokio::time::Instant::now() + grace;
-        for task in self.tasks {
+        for Straggler { task, .. } in self.all {
             let abort = task.abort_handle();
             match tokio::time::timeout_at(deadline, task).await {
                 Ok(Ok(Ok(()))) => {}
@@ -67,29 +95,6 @@ impl Stragglers {
     }
 }
 
-/// The evidence at the place where capture goes on: in the spool, where that reaches further than the vault.
-async fn evidence(
-    opened: &Opened,
-    spool: &Spool,
-    resume: Option<revkeep_schemas::Revision>,
-) -> Known {
-    let mut known = opened.known.clone();
-    if let Some(resume) = resume
-        && Some(resume) > opened.cursor
-    {
-        known.trail = crate::lineage::Trail::after(resume);
-        known.tip.clear();
-        if let Some(segment) = spool.ending_at(resume).await {
-            if let Err(error) = known.follow(&segment) {
-                tracing::warn!(%error, "the newest spooled segment cannot be compared with the source");
-            }
-        } else {
-            tracing::debug!("no spooled segment ends where the spool does");
-        }
-    }
-    known
-}
-
 impl Session<'_> {
     /// Captures until `stop`, or until the source is another one; then flushes.
     ///
@@ -108,9 +113,14 @@ impl Session<'_> {
     ) -> Result<(), AgentError> {
         let (route, options) = (self.route, self.options);
         let monitor = self.status.monitor();
-        let resume = opened.cursor.map(|durable| spool.reach(durable));
+        let directory = self.state_dir.path().to_path_buf();
+        let extent = Extent::of(opened.cursor, &opened.beyond, &spool.names());
+        let resume = extent.reach;
         opened.tell(resume);
-        let lineage = Arc::new(Lineage::new(evidence(&opened, &spool, resume).await));
+        let mut known = opened.known.clone();
+        known.reaching(&opened.target, &directory, &extent).await?;
+        let lineage = Arc::new(Lineage::new(known));
+        let head = opened.head().telling(Arc::clone(monitor));
         let Opened {
             target,
             previous,
@@ -120,12 +130,11 @@ impl Session<'_> {
             away,
             ..
         } = opened;
-        let directory = self.state_dir.path().to_path_buf();
         if !away {
             monitor.opened(previous.as_ref().map(|base| LastBase::from(&base.facts)));
         }
         let ending = stop.child_token();
-        let head = HeadKeeper::new(base, compact, cursor).telling(Arc::clone(monitor));
+        let place = Place::of(&target);
         let head = Arc::new(head);
         let turns = Turns::new(options.upload);
         let leases = Arc::new(Leases::default());
@@ -136,6 +145,25 @@ impl Session<'_> {
         let (queue, batches) = bounded(options.queue_bytes);
         let (jobs, incoming) = mpsc::channel(4);
         let (shipped, based) = (queue.clone(), jobs.clone());
+        let yields = CancellationToken::new();
+        let basis = Basis {
+            base,
+            durable: cursor.unwrap_or_default(),
+        };
+        let proof = if away {
+            Proof::wanted()
+        } else {
+            Proof::given()
+        };
+        let proving = away.then(|| {
+            let (proof, turns) = (Arc::clone(&proof), Arc::clone(&turns));
+            let (target, head) = (target.clone(), Arc::clone(&head));
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                if !proof.seek(&target, basis, head.monitor()).await {
+                    turns.lacks();
+                }
+            }))
+        });
         let (gaps, recorder) = gaps(target.clone(), Arc::clone(&head));
         // What serves the others ends after them.
         let done = CancellationToken::new();
@@ -152,7 +180,14 @@ impl Session<'_> {
         let told = (Arc::clone(&head), Arc::clone(&lineage));
         let remembering = tokio::spawn(remember(places, told, done.clone()));
         let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
-        let recording = tokio::spawn(recorder.run());
+        let recording = tokio::spawn({
+            let proof = Arc::clone(&proof);
+            async move {
+                if proof.holds().await {
+                    recorder.run().await;
+                }
+            }
+        });
         let left = tokio::spawn(leftovers(directory.clone(), target.clone(), done.clone()));
         let shipping = Shipper {
             target: target.clone(),
@@ -166,6 +201,8 @@ impl Session<'_> {
             head: Arc::clone(&head),
             deadline: options.upload_deadline.clone(),
             turns: Arc::clone(&turns),
+            proof: Arc::clone(&proof),
+            yields: yields.clone(),
         }
         .start(batches);
         let driver = Driver {
@@ -180,6 +217,7 @@ impl Session<'_> {
             lineage: Arc::clone(&lineage),
             prefer: options.prefer,
             turns: Arc::clone(&turns),
+            proof,
             previous,
         };
         let basing = tokio::spawn(driver.run(incoming, ending.clone()));
@@ -193,6 +231,7 @@ impl Session<'_> {
             target,
             spool: directory,
             queue,
+            segments: Arc::clone(&spool),
             holes: spool.holes(),
             jobs,
             gaps,
@@ -221,11 +260,26 @@ impl Session<'_> {
             monitor.enter(Phase::Stopping, None);
         }
         let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
+        let yielding = yields.clone();
         let finishing = async move {
             Box::pin(capture.finish()).await;
             shipping.finished().await?;
-            basing.await.map_err(died("base"))?;
-            recording.await.map_err(died("gap"))
+            let (base, gap) = (basing.abort_handle(), recording.abort_handle());
+            let others = async {
+                basing.await.map_err(died("base"))?;
+                recording.await.map_err(died("gap"))
+            };
+            let ended = tokio::select! {
+                ended = others => ended,
+                () = yielding.cancelled() => {
+                    // As after a kill: who goes on finds out for itself what is lost, and takes the bases that it needs.
+                    base.abort();
+                    gap.abort();
+                    Ok(())
+                }
+            };
+            drop(proving);
+            ended
         };
         let ending_others = async {
             done.cancel();
@@ -240,7 +294,11 @@ impl Session<'_> {
         };
         if goes_on {
             // The new history is captured meanwhile.
-            stragglers.tasks.push(tokio::spawn(finishing));
+            stragglers.all.push(Straggler {
+                place,
+                yields,
+                task: tokio::spawn(finishing),
+            });
             ending_others.await?;
             return captured;
         }
@@ -250,7 +308,13 @@ impl Session<'_> {
         if let Ok(outcome) = finished {
             outcome?;
         }
-        captured?;
+        match captured {
+            // The next start finds what the source is; all that was captured before is kept.
+            Err(error @ (AgentError::Lineage(_) | AgentError::Reopen)) => {
+                tracing::warn!(%error, "the agent was asked to end while the source's history was in question");
+            }
+            captured => captured?,
+        }
         conclude(&spool, self.state_dir, in_time)
     }
 }
@@ -290,6 +354,10 @@ fn tasks(shipping: &Shipping, others: [&JoinHandle<()>; 4]) -> Vec<(&'static str
     let others = others.map(JoinHandle::abort_handle);
     let others = ["base", "gap", "lease", "head"].into_iter().zip(others);
     shipping.tasks().into_iter().chain(others).collect()
+}
+
+fn ended_by(error: &tokio::task::JoinError) -> AgentError {
+    AgentError::Internal(format!("a session of an earlier timeline: {error}"))
 }
 
 fn ended_early(task: &str) -> AgentError {

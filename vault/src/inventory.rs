@@ -84,9 +84,9 @@ pub struct Newest {
     pub cursor: Revision,
     /// The segments on the way from the base to the cursor, by first and last revision.
     pub segments: Vec<SegmentEntry>,
-    /// The segment that reaches the furthest beyond the cursor, where something is missing before it: of an agent that ended
-    /// while several were on their way, or of one that still stores them.
-    pub beyond: Option<SegmentEntry>,
+    /// The segments that reach beyond the cursor, by first and last revision, where something is missing before them: of an
+    /// agent that ended while several were on their way, or of one that still stores them.
+    pub beyond: Vec<SegmentEntry>,
 }
 
 /// The names of a timeline, before any object was read.
@@ -295,13 +295,34 @@ impl Timeline {
         Ok(self.newest().await?.map(|newest| newest.cursor))
     }
 
+    /// Takes the segments that reach beyond a revision out that hold what is recorded not to be what the source had.
+    async fn drop_distrusted(&self, names: &mut Listing, from: Revision) -> Result<(), VaultError> {
+        for name in &names.gaps {
+            let NameKind::Gap { first, last, .. } = name.kind else {
+                continue;
+            };
+            let holds =
+                |one: &SegmentEntry| one.last > from && one.first <= last && one.last >= first;
+            if !names.segments.iter().any(holds) {
+                continue;
+            }
+            match self.gap(name).await {
+                Ok(gap) if gap.distrusted => names.segments.retain(|one| !holds(one)),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// The newest base whose manifest is sound, and how far segments go on from it; `None` without a base. Older bases
-    /// are not read.
+    /// are not read. What is distrusted does not count.
     ///
     /// # Errors
     /// `Config` when the newest base is of a newer Revkeep; as the store fails.
     pub async fn newest(&self) -> Result<Option<Newest>, VaultError> {
-        let names = self.listing().await?;
+        let mut names = self.listing().await?;
         for name in names.bases.iter().rev() {
             let base = match self.base(name).await {
                 Ok(base) => base,
@@ -312,9 +333,10 @@ impl Timeline {
                 Err(error) => return Err(error),
             };
             let from = base.facts.revision;
+            self.drop_distrusted(&mut names, from).await?;
             let cursor = reach(&names.segments, from);
             let beyond = names.segments.iter().filter(|entry| entry.last > cursor);
-            let beyond = beyond.max_by_key(|entry| entry.last).cloned();
+            let beyond = beyond.cloned().collect();
             let mut segments = names.segments;
             segments.retain(|segment| segment.last > from && segment.first <= cursor);
             return Ok(Some(Newest {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::AgentError;
 use crate::gap::Gaps;
 use crate::head::HeadKeeper;
-use crate::spool::Spool;
+use crate::spool::{Name, Spool, reach, without};
 
 /// How long a base waits beside capture while nothing of what is missing comes: longer than a slow store takes for a
 /// segment.
@@ -76,13 +76,18 @@ impl Bridge<'_> {
         }
     }
 
-    /// What is missing and does not wait for the store here.
+    /// What is missing and does not wait for the store here, nor is stored behind what waits.
     fn unheld(self, compact: Revision) -> Vec<(Revision, Revision)> {
-        let lacking = self.head.lacks(compact);
-        match self.spool {
-            Some(spool) => spool.without(lacking),
-            None => lacking,
-        }
+        // First what waits: what is acknowledged meanwhile is seen twice, and not overlooked.
+        let waiting = self.spool.map_or_else(Vec::new, Spool::names);
+        let waiting: Vec<_> = waiting.iter().map(Name::range).collect();
+        let Some((durable, beyond)) = self.head.held() else {
+            return Vec::new();
+        };
+        let reached = reach(durable, waiting.iter().copied().chain(beyond));
+        let leading = [(durable.next(), reached)];
+        let lacking = without(self.head.lacks(compact), leading);
+        without(lacking, waiting)
     }
 
     /// Waits for what is missing as long as anything comes, and without limit for what waits for the store.

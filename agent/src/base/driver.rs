@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bridge, PATIENCE, Taken, take, write};
 use crate::AgentError;
+use crate::Proof;
 use crate::Schedule;
 use crate::backoff::Backoff;
 use crate::config::Dial;
@@ -81,6 +82,8 @@ pub struct Driver {
     pub prefer: Prefer,
     /// Whether this agent takes bases on the schedule, or another one does.
     pub turns: Arc<Turns>,
+    /// Whether the vault is what it was remembered to be.
+    pub proof: Arc<Proof>,
     /// The newest base that is known, whose chunks need not go up again.
     pub previous: Option<Arc<BaseManifest>>,
 }
@@ -125,6 +128,10 @@ impl Driver {
                 outcome = Box::pin(self.attempt(&mut job)) => outcome,
             };
             let Err(error) = outcome else { return };
+            if matches!(error, AgentError::Reopen) {
+                // The next session takes the bases that it needs.
+                return;
+            }
             self.head.monitor().no_base(&error);
             if let Some(reply) = job.reply.take() {
                 tracing::error!(%error, "the base that was asked for was not written");
@@ -168,7 +175,9 @@ impl Driver {
             self.connection.endpoints.rotate_left(1);
         }
         if let Some(wrong) = judged?.wrong {
-            self.gaps.wrong(wrong.after.next(), wrong.to).await;
+            // Capture may have gone on since, in the same segments: it takes the base that takes their place.
+            self.lineage.doubt();
+            return Err(AgentError::Unlike(wrong.to));
         }
         Ok(taken)
     }
@@ -179,6 +188,9 @@ impl Driver {
         } else {
             Box::pin(self.snapshot()).await?
         };
+        if !self.proof.holds().await {
+            return Err(AgentError::Reopen);
+        }
         // A snapshot that had to be taken again may reach less far back; see `gap`.
         if let Some(first) = job.heals {
             let compact = taken.position.compact_revision;

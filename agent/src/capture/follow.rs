@@ -25,7 +25,7 @@ use crate::lease::Leases;
 use crate::lineage::Lineage;
 use crate::ship::{Full, QueueSender};
 use crate::source::{Connection, Member, Message, Prefer};
-use crate::spool::Hole;
+use crate::spool::{Hole, Spool};
 use crate::status::Phase;
 use crate::target::Target;
 use crate::turn::Turns;
@@ -57,6 +57,8 @@ pub struct Wires {
     pub spool: PathBuf,
     /// The way to the vault.
     pub queue: QueueSender,
+    /// Where sealed segments wait.
+    pub segments: Arc<Spool>,
     /// Tells of what was captured and not kept.
     pub holes: watch::Receiver<Option<Hole>>,
     /// The way to the base task.
@@ -142,9 +144,14 @@ impl Capture {
         loop {
             let before = self.last;
             let turns = Arc::clone(&self.wires.turns);
+            let lineage = Arc::clone(&self.wires.lineage);
             let ended = tokio::select! {
                 ended = Box::pin(self.follow(stop)) => ended,
                 () = turns.lacking() => Err(AgentError::Reopen),
+                () = lineage.doubted() => {
+                    self.state.needs_base = true;
+                    Err(AgentError::Unlike(self.last.unwrap_or_default()))
+                }
             };
             if !matches!(ended, Ok(Ended::Stopped)) {
                 // After a stop the last batch's facts are still asked of this member.

@@ -10,7 +10,7 @@ use crate::AgentError;
 use crate::base::{Job, Position, Taken, take};
 use crate::lineage::{Judged, Known, RaftMark, Verdict, judge, settle};
 use crate::source::Member;
-use crate::spool::Hole;
+use crate::spool::{Hole, Range};
 use crate::status::Phase;
 
 impl Capture {
@@ -99,7 +99,13 @@ impl Capture {
             });
         }
         if let Some(wrong) = judged.wrong {
-            self.wires.gaps.wrong(wrong.after.next(), wrong.to).await;
+            let (first, last) = (wrong.after.next(), wrong.to);
+            let pending = self.pending((first, last));
+            let told = self
+                .wires
+                .gaps
+                .wrong((first, last), compact_revision, pending);
+            told.await;
         }
         self.lost_below(compact_revision).await;
         let job = Job {
@@ -122,6 +128,26 @@ impl Capture {
         self.state.needs_base = false;
         self.state.faltered_at = None;
         Ok(revision)
+    }
+
+    /// The first revision of what is captured and not stored yet in segments that hold any of a range; of what is being
+    /// sealed just now, at most that.
+    fn pending(&self, (first, last): Range) -> Option<Revision> {
+        let names = self.wires.segments.names();
+        let holding = names
+            .iter()
+            .filter(|name| name.first <= last && name.last >= first);
+        let filed = holding.map(|name| name.first).min();
+        let (durable, beyond) = self.wires.head.held().unwrap_or_default();
+        let ends = names
+            .iter()
+            .map(|name| name.last)
+            .chain(beyond.iter().map(|range| range.1));
+        let sealing = ends.fold(durable, Ord::max).next();
+        [filed, (sealing <= last).then_some(sealing)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A snapshot that continues what was captured: the one that is there already, or one of the member, or of another one

@@ -65,6 +65,11 @@ impl Front {
         lacking
     }
 
+    /// What is acknowledged beyond a hole.
+    pub fn beyond(&self) -> impl Iterator<Item = (Revision, Revision)> {
+        self.segments.0.iter().map(|(first, last)| (*first, *last))
+    }
+
     /// A segment is in the vault.
     pub fn segment(&mut self, first: Revision, last: Revision) {
         self.segments.add(first, last);

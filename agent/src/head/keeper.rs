@@ -141,6 +141,20 @@ impl HeadKeeper {
         self.state.borrow().front.lacks(below)
     }
 
+    /// What the vault holds: up to the durable revision, and the segments beyond a hole; nothing before there is a base.
+    #[must_use]
+    pub fn held(&self) -> Option<(Revision, Vec<(Revision, Revision)>)> {
+        let state = self.state.borrow();
+        let durable = state.front.durable()?;
+        Some((durable, state.front.beyond().collect()))
+    }
+
+    /// The vault was looked at: it has this segment.
+    pub fn holds(&self, first: Revision, last: Revision) {
+        self.note(|state| state.front.segment(first, last));
+        self.moved();
+    }
+
     /// The vault was looked at: it has a base, and reaches this far.
     pub fn found(&self, durable: Revision) {
         self.note(|state| state.front.found(durable));

@@ -5,16 +5,17 @@ use std::path::Path;
 use chrono::Utc;
 use revkeep_schemas::Revision;
 use revkeep_schemas::digest::RowDigest;
-use revkeep_schemas::segment::SealedSegment;
-use revkeep_vault::{Cluster, Newest, SourceIdentity, Timeline, TimelineRecord, Witness};
+use revkeep_schemas::manifest::BaseManifest;
+use revkeep_vault::{Cluster, SegmentEntry, SourceIdentity, Timeline, TimelineRecord, Witness};
 
+use super::agree::of_timeline;
 use super::fork::parent;
 use super::snapshot::end;
-use super::{Known, RaftMark, Verdict, connect_caught_up, judge, settle};
+use super::{Extent, Known, RaftMark, Verdict, connect_caught_up, judge, settle};
 use crate::AgentError;
 use crate::base::{Taken, take};
 use crate::source::{Connection, Identity, Member, TransactionAt};
-use crate::spool::{Folder, Place};
+use crate::spool::{Folder, Name, Place};
 use crate::target::Target;
 
 /// What was found, or made.
@@ -22,11 +23,22 @@ use crate::target::Target;
 pub(crate) struct Found {
     pub(crate) target: Target,
     /// What the vault holds of it.
-    pub(crate) newest: Option<Newest>,
+    pub(crate) standing: Standing,
     /// The evidence.
     pub(crate) known: Known,
     /// A snapshot that had to be taken to decide.
     pub(crate) taken: Option<Taken>,
+}
+
+/// What the vault holds of a timeline.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// The newest base.
+    pub(crate) base: Option<BaseManifest>,
+    /// How far it reaches without a hole.
+    pub(crate) cursor: Option<Revision>,
+    /// The segments beyond that.
+    pub(crate) beyond: Vec<SegmentEntry>,
 }
 
 /// Looks for a timeline that any of the endpoints continues. A new one is opened when none does that can be reached, and for
@@ -96,22 +108,16 @@ async fn existing(
     (spool, taken): (&Path, &mut Option<Taken>),
 ) -> Result<Option<Found>, AgentError> {
     for timeline in timelines.iter().rev() {
-        let newest = timeline.newest().await?;
-        let mut known = Known::read(timeline, newest.as_ref()).await?;
-        let place = Place::of(&target(cluster, timeline));
-        if let Some(newest) = &newest
-            && let Some(segment) = spooled(spool, place, newest.cursor).await
-        {
-            known.follow(&segment)?;
-        }
+        let target = target(cluster, timeline);
+        let (standing, mut known) = standing(&target, spool).await?;
         let source = (connection, member);
         let looking = continues(timeline, &known, source, (spool, &mut *taken));
         match Box::pin(looking).await {
             Ok(mark) => {
                 known.raft = known.raft.later(mark);
                 return Ok(Some(Found {
-                    target: target(cluster, timeline),
-                    newest,
+                    target,
+                    standing,
                     known,
                     taken: None,
                 }));
@@ -125,11 +131,42 @@ async fn existing(
     Ok(None)
 }
 
-/// What waits on the disk and reaches further than the vault.
-async fn spooled(state_dir: &Path, place: Place, durable: Revision) -> Option<SealedSegment> {
-    let state_dir = state_dir.to_path_buf();
-    let reading = tokio::task::spawn_blocking(move || Folder::newest(&state_dir, &place, durable));
-    reading.await.ok().flatten()
+/// What the vault and the spool hold of a timeline, and the evidence in it.
+async fn standing(target: &Target, spool: &Path) -> Result<(Standing, Known), AgentError> {
+    // First what waits: what is stored meanwhile is seen twice, and not overlooked.
+    let waiting = waiting(target, spool).await;
+    let timeline = &target.timeline;
+    let newest = timeline.newest().await?;
+    let mut known = Known::read(timeline, newest.as_ref()).await?;
+    let waiting = match &newest {
+        Some(newest) if !waiting.is_empty() => {
+            let stored = [&newest.segments[..], &newest.beyond].concat();
+            of_timeline(target, &stored, spool, waiting).await?
+        }
+        _ => waiting,
+    };
+    let standing = match newest {
+        Some(newest) => Standing {
+            base: Some(newest.base),
+            cursor: Some(newest.cursor),
+            beyond: newest.beyond,
+        },
+        // Of an agent that ended before its first base was stored.
+        None => Standing {
+            beyond: timeline.segments().await?,
+            ..Standing::default()
+        },
+    };
+    let extent = Extent::of(standing.cursor, &standing.beyond, &waiting);
+    known.reaching(target, spool, &extent).await?;
+    Ok((standing, known))
+}
+
+/// The names of what waits on the disk.
+async fn waiting(target: &Target, state_dir: &Path) -> Vec<Name> {
+    let (state_dir, place) = (state_dir.to_path_buf(), Place::of(target));
+    let reading = tokio::task::spawn_blocking(move || Folder::names(&state_dir, &place));
+    reading.await.unwrap_or_default()
 }
 
 fn target(cluster: &Cluster, timeline: &Timeline) -> Target {
@@ -219,10 +256,10 @@ async fn open_new(
     let mut examined = timelines.last().map(Timeline::id);
     loop {
         let timeline = cluster.open_timeline(record.clone(), examined).await?;
-        let newest = timeline.newest().await?;
-        let known = Known::read(&timeline, newest.as_ref()).await?;
+        let target = target(cluster, &timeline);
+        let (standing, known) = standing(&target, spool).await?;
         let ours = *timeline.record() == record;
-        let outcome = if ours && newest.is_none() {
+        let outcome = if ours && standing.cursor.is_none() {
             Ok(RaftMark::default())
         } else {
             // Another agent was first: it may have seen another source.
@@ -240,8 +277,8 @@ async fn open_new(
                 let mut known = known;
                 known.raft = known.raft.later(mark);
                 return Ok(Found {
-                    target: target(cluster, &timeline),
-                    newest,
+                    target,
+                    standing,
                     known,
                     taken,
                 });

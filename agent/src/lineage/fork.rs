@@ -2,7 +2,8 @@
 //!
 //! Segments hold whole revisions, and their indexes the digest of all rows. The same digest over the snapshot's rows of the
 //! same range means the same content, so the first segment that differs is found by its index alone, and the revision in it
-//! by its rows. What the snapshot's source had compacted cannot be compared: then the result is only a bound.
+//! by its rows. What the snapshot's source had compacted cannot be compared: then the result is only a bound. Nor can a hole
+//! in the timeline: where the two part in one, or right behind it, the result is the last revision before it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use revkeep_vault::{Piece, ReadOptions, SegmentEntry, Timeline, TimelineId};
 use super::trail::digest;
 use crate::AgentError;
 use crate::base::Taken;
+use crate::spool::Range;
 
 /// Timelines that are compared, the newest first.
 const TIMELINES: usize = 8;
@@ -73,26 +75,46 @@ async fn shared(timeline: &Timeline, taken: &Taken) -> Result<Fork, AgentError> 
     });
     let Some(first) = segments.first().map(|segment| segment.first) else {
         return of_base(timeline, taken).await.map(|found| match found {
-            Some((revision, at_most)) => fork(revision, at_most),
+            Some(found) => fork(found.same, found.at_most),
             None => fork(end.min(compact), true),
         });
     };
     let differs = first_that_differs(timeline, &segments, taken).await?;
-    let Some(differs) = differs.and_then(|at| segments.get(at)) else {
+    let Some((at, differs)) = differs.and_then(|at| Some((at, segments.get(at)?))) else {
         // The new history ends where the old one does, or before.
         return Ok(fork(reached.min(end), false));
     };
     let same = last_same(timeline, differs, taken).await?;
     if same >= first {
-        return Ok(fork(same, false));
+        let before = at.checked_sub(1).and_then(|before| segments.get(before));
+        let before = before.map(|before| before.last);
+        let (revision, at_most) = parted((differs.first, same), before);
+        return Ok(fork(revision, at_most));
     }
     // They part before the first segment that can be compared, or right there.
     let base = of_base(timeline, taken).await?;
     Ok(match base {
-        Some((revision, at_most)) if revision < same => fork(revision, at_most),
+        Some(OfBase {
+            same: shared,
+            at_most,
+            end,
+        }) if shared < same => {
+            // All of the base is shared, and between it and the segment is a hole.
+            fork(shared, at_most || shared == end)
+        }
         Some(_) => fork(same, false),
         None => fork(same, true),
     })
+}
+
+/// Where two histories part that share all up to `same` of a segment that begins at `first`, and what is stored before it,
+/// up to `before`: the revision, and whether it is only a bound. Not a revision of the segment may be shared; then they part
+/// in the hole before it, if there is one, or behind it.
+fn parted((first, same): Range, before: Option<Revision>) -> (Revision, bool) {
+    match before {
+        Some(before) if same < first && before < same => (before, true),
+        _ => (same, false),
+    }
 }
 
 /// The position of the first segment whose rows the snapshot does not have.
@@ -161,12 +183,19 @@ fn parting(
     same
 }
 
-/// Compares with the history in the oldest base that reaches above the snapshot's compact revision: the revision, and
-/// whether it is only a bound; `None` where nothing can be compared.
-async fn of_base(
-    timeline: &Timeline,
-    taken: &Taken,
-) -> Result<Option<(Revision, bool)>, AgentError> {
+/// What a base shares with the snapshot.
+struct OfBase {
+    /// The last revision.
+    same: Revision,
+    /// Whether that is only a bound.
+    at_most: bool,
+    /// The base's own revision.
+    end: Revision,
+}
+
+/// Compares with the history in the oldest base that reaches above the snapshot's compact revision; `None` where nothing
+/// can be compared.
+async fn of_base(timeline: &Timeline, taken: &Taken) -> Result<Option<OfBase>, AgentError> {
     let Some(newest) = timeline
         .oldest_above(taken.position.compact_revision)
         .await?
@@ -188,11 +217,15 @@ async fn of_base(
     theirs.retain(|revision, _| *revision > from);
     let ours = revisions_of(taken, (from.next(), facts.revision)).await?;
     let same = parting(&theirs, &ours, from);
-    Ok(Some((same, same == from && from > Revision::INITIAL)))
+    Ok(Some(OfBase {
+        same,
+        at_most: same == from && from > Revision::INITIAL,
+        end: facts.revision,
+    }))
 }
 
 /// The digest of each revision in the pieces.
-async fn revisions(
+pub(super) async fn revisions(
     timeline: &Timeline,
     pieces: Vec<Piece>,
 ) -> Result<BTreeMap<Revision, RowDigest>, AgentError> {
@@ -242,6 +275,23 @@ async fn digest_of(taken: &Taken, range: (Revision, Revision)) -> Result<RowDige
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_parts_in_a_hole_shares_what_lies_before_it_at_most() {
+        let parted = |first, same, before: Option<i64>| {
+            let range = (Revision(first), Revision(same));
+            let (revision, at_most) = parted(range, before.map(Revision));
+            (revision.0, at_most)
+        };
+        // Segments up to 20 and from 31 on, of which nothing is shared: 21 to 30 were never seen.
+        assert_eq!(parted(31, 30, Some(20)), (20, true));
+        // Nothing is missing between them.
+        assert_eq!(parted(31, 30, Some(30)), (30, false));
+        assert_eq!(parted(31, 30, Some(35)), (30, false));
+        // What is behind the hole is shared in part, so that the hole was the same.
+        assert_eq!(parted(31, 33, Some(20)), (33, false));
+        assert_eq!(parted(31, 31, None), (31, false));
+    }
 
     #[test]
     fn the_last_revision_before_the_first_difference_is_shared() {

@@ -1,6 +1,7 @@
 //! What is known of a timeline and of the source that it was captured from.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use revkeep_schemas::digest::RowDigest;
@@ -9,11 +10,15 @@ use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::segment::{SealedSegment, SegmentReader};
 use revkeep_schemas::{FormatError, Revision, Row, RowBuf};
 use revkeep_vault::{ErrorKind, Newest, Piece, ReadOptions, SegmentEntry, Timeline, Witness};
+use tokio::sync::Notify;
 
+use super::extent::{Extent, Held};
 use super::trail::digest;
 use super::{RaftMark, Trail};
 use crate::AgentError;
 use crate::capture::joiner::Transaction;
+use crate::spool::{Folder, Place};
+use crate::target::Target;
 
 /// Keys that are read back.
 const TIP: usize = 8;
@@ -31,13 +36,13 @@ pub struct Known {
     pub trail: Trail,
     /// The newest rows of the trail, the last of each key: what those keys are at its last revision.
     pub tip: Vec<RowBuf>,
-    /// What the vault holds beyond what was captured without a hole.
+    /// What the vault or the spool holds beyond what was captured without a hole.
     pub beyond: Option<Beyond>,
     /// One moment of the source, where nothing is captured yet.
     pub witness: Option<Witness>,
 }
 
-/// The end of a segment that is stored beyond a hole, or before any base. The source has it too, unless it was set back since.
+/// The end of a segment that is stored or waits beyond a hole, or before any base. The source has it too, unless it was set back since.
 #[derive(Clone, Debug, Default)]
 pub struct Beyond {
     /// Its last revision.
@@ -47,22 +52,6 @@ pub struct Beyond {
 }
 
 impl Beyond {
-    /// Reads it; `None` where it is damaged, which is told.
-    async fn read(timeline: &Timeline, entry: &SegmentEntry) -> Result<Option<Self>, AgentError> {
-        let mut end = Known::default();
-        match end.segment_of(timeline, entry).await {
-            Ok(()) => Ok(Some(Self {
-                revision: entry.last,
-                tip: end.tip,
-            })),
-            Err(AgentError::Vault(error)) if error.kind() == ErrorKind::Retry => Err(error.into()),
-            Err(error) => {
-                tracing::warn!(%error, "a segment beyond a hole cannot be compared with the source");
-                Ok(None)
-            }
-        }
-    }
-
     /// Its rows, and the revision at which they are to be read.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&RowBuf, Revision)> {
         self.tip.iter().map(|row| (row, self.revision))
@@ -102,7 +91,7 @@ fn tip(rows: impl Iterator<Item = RowBuf>) -> Vec<RowBuf> {
 }
 
 impl Known {
-    /// Reads what the vault tells of a timeline.
+    /// Reads what the vault tells of a timeline, as far as it goes without a hole.
     ///
     /// # Errors
     /// As the store fails. What is damaged is evidence that is missing, and told.
@@ -121,11 +110,6 @@ impl Known {
         }
         let Some(newest) = newest else {
             known.witness = source.witness;
-            // Of an agent that ended before its first base was stored.
-            let segments = timeline.segments().await?;
-            if let Some(entry) = segments.iter().max_by_key(|entry| entry.last) {
-                known.beyond = Beyond::read(timeline, entry).await?;
-            }
             return Ok(known);
         };
         let facts = &newest.base.facts;
@@ -135,9 +119,6 @@ impl Known {
             index: facts.raft_index,
             revision: facts.revision,
         });
-        if let Some(entry) = &newest.beyond {
-            known.beyond = Beyond::read(timeline, entry).await?;
-        }
         known.trail = Trail::after(newest.cursor);
         let last = newest.segments.iter().max_by_key(|entry| entry.last);
         let read = match last {
@@ -172,6 +153,64 @@ impl Known {
     pub(super) fn was_witnessed(&self) -> bool {
         let witness = self.witness.filter(|_| self.trail.last().is_none());
         witness.is_some_and(|witness| witness.revision > Revision::INITIAL)
+    }
+
+    /// Goes on to where the vault and the spool reach together, and takes what they hold beyond a hole as evidence.
+    ///
+    /// # Errors
+    /// As the store fails. What is damaged is evidence that is missing, and told.
+    pub(crate) async fn reaching(
+        &mut self,
+        target: &Target,
+        state_dir: &Path,
+        extent: &Extent,
+    ) -> Result<(), AgentError> {
+        let end = async |held: &Option<Held>| match held {
+            Some(held) => Self::end(target, state_dir, held).await,
+            None => Ok(None),
+        };
+        if let Some(reach) = extent.reach
+            && self.trail.last() != Some(reach)
+        {
+            let read = end(&extent.end).await?.unwrap_or_default();
+            (self.trail, self.tip) = (read.trail, read.tip);
+            if self.trail.last() != Some(reach) {
+                (self.trail, self.tip) = (Trail::after(reach), Vec::new());
+            }
+        }
+        self.beyond = end(&extent.beyond).await?.map(|end| Beyond {
+            revision: end.trail.last().unwrap_or_default(),
+            tip: end.tip,
+        });
+        Ok(())
+    }
+
+    /// The end of one segment; `None` where it is damaged, which is told.
+    async fn end(
+        target: &Target,
+        state_dir: &Path,
+        held: &Held,
+    ) -> Result<Option<Self>, AgentError> {
+        let mut end = Self::default();
+        let read = match held {
+            Held::Stored(entry) => end.segment_of(&target.timeline, entry).await,
+            Held::Waiting(name) => {
+                let (folder, place, name) = (state_dir.to_path_buf(), Place::of(target), *name);
+                let reading = move || Folder::peek(&folder, &place, name);
+                match tokio::task::spawn_blocking(reading).await {
+                    Ok(segment) => segment.and_then(|segment| end.follow(&segment)),
+                    Err(error) => Err(AgentError::Internal(format!("reading the spool: {error}"))),
+                }
+            }
+        };
+        match read {
+            Ok(()) => Ok(Some(end)),
+            Err(AgentError::Vault(error)) if error.kind() == ErrorKind::Retry => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "the end of what was captured cannot be compared with the source");
+                Ok(None)
+            }
+        }
     }
 
     async fn segment_of(
@@ -251,6 +290,7 @@ impl Known {
 #[derive(Debug, Default)]
 pub struct Lineage {
     known: Mutex<Known>,
+    doubted: Notify,
 }
 
 impl Lineage {
@@ -259,6 +299,7 @@ impl Lineage {
     pub fn new(known: Known) -> Self {
         Self {
             known: Mutex::new(known),
+            doubted: Notify::new(),
         }
     }
 
@@ -303,6 +344,16 @@ impl Lineage {
             known.trail.cut(last);
             known.tip.clear();
         }
+    }
+
+    /// What was captured is not what the source has.
+    pub(crate) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Waits until that was found, once each time.
+    pub(crate) async fn doubted(&self) {
+        self.doubted.notified().await;
     }
 
     /// The digest of one revision, where it is known, and where the source's Raft log stood.

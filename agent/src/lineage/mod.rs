@@ -9,7 +9,7 @@
 //! | Raft term and index, which never go back in one history | lower ones: a restore starts them again |
 //! | the revision, which never goes back | one below what was captured |
 //! | the rows of the last captured revision, read back | other rows |
-//! | the end of what is stored beyond a hole, read back | other rows |
+//! | the end of what is stored or spooled beyond a hole, read back | other rows |
 //!
 //! The last one is asked in two ways. Before anything else, the newest captured keys are read at the last captured revision.
 //! And every watch begins *at* the last captured revision, not after it: its first transaction must be the one that was
@@ -18,8 +18,9 @@
 //! snapshot is compared in the same way, in the file, with the digests of all that was captured ([`Trail`]), before a row of
 //! it is used: that also finds a watch that lost events, and a member whose content is not that of the others.
 //!
-//! An agent stores several segments at once, and may end when the vault has one and not yet the one before it. Capture then goes
-//! on before what is missing, but the vault knows of later revisions: the source must have those too, or it was set back.
+//! An agent stores several segments at once, and may end when the vault has one and not yet the one before it. What is missing
+//! there may be in the spool, so both are judged together (`extent.rs`). Where it is in neither, capture goes on before what is
+//! missing, but later revisions are known: the source must have those too, or it was set back.
 //!
 //! Where the source is compacted beyond what was captured, nothing can be read back. Then a snapshot decides, which has to be
 //! taken anyway: rows at revisions that were captured, as far as compaction left any, must be those in the vault
@@ -35,8 +36,10 @@
 //! comparing a snapshot with the segments of the vault (`fork.rs`). It is created once, so that agents which race agree; the
 //! record holds the content of one revision of the source, so that an agent that comes later can tell whether it is its own.
 
+mod agree;
 mod connect;
 mod examine;
+mod extent;
 mod find;
 mod fork;
 mod known;
@@ -47,6 +50,7 @@ mod trail;
 
 pub(crate) use connect::{connect_any, connect_caught_up, connect_first, same_cluster};
 pub(crate) use examine::{Verdict, settle, settle_alone};
+pub(crate) use extent::Extent;
 pub(crate) use find::{Found, find};
 pub use known::{Beyond, Known, Lineage};
 pub use raft::RaftMark;

@@ -56,7 +56,11 @@ async fn upload_timeline(
         timeline: id,
         ..Place::of(target)
     };
-    let folder = Folder::open(state_dir, place)?;
+    let Some(folder) = Folder::open(state_dir, place)? else {
+        return Err(AgentError::Internal(format!(
+            "the session that captured timeline {id} stores what it spooled"
+        )));
+    };
     let found = folder.scan()?;
     if found.is_empty() {
         return Ok(());
@@ -65,8 +69,6 @@ async fn upload_timeline(
     for file in &found {
         let segment = match folder.read(file.first, file.last, file.uid) {
             Ok(segment) => segment,
-            // Uploaded meanwhile by the session that spooled it.
-            Err(AgentError::Io { .. }) => continue,
             Err(error) => return Err(error),
         };
         timeline.put_segment_within(&segment, DEADLINE).await?;

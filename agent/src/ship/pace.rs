@@ -53,10 +53,17 @@ impl Pace {
         self.rests = None;
     }
 
-    /// One of so many bytes is begun.
-    pub(super) const fn started(&mut self, bytes: usize) {
+    /// One of so many bytes is begun. Gives the bytes that go over the line, at most, until it is stored, where all that
+    /// are on their way get the same share of it.
+    pub(super) fn started(&mut self, bytes: usize) -> usize {
         self.flying += 1;
         self.bytes += bytes;
+        if bytes >= MOST_BYTES {
+            // None joins it.
+            self.bytes
+        } else {
+            self.bytes.max(bytes * MOST)
+        }
     }
 
     const fn landed(&mut self, bytes: usize) {
@@ -115,6 +122,20 @@ mod tests {
         assert!(!pace.may_start(), "one alone tries again");
         let wait = pace.failed(10, Duration::from_secs(9), now);
         assert!(wait >= Duration::from_secs(9));
+    }
+
+    #[test]
+    fn what_shares_the_line_is_counted() {
+        const MIB: usize = 1 << 20;
+        let mut pace = Pace::new();
+        pace.window = MOST;
+        // Seven others may come, one after the other, as long as it takes.
+        assert_eq!(pace.started(MIB), 8 * MIB);
+        // What is on its way already is larger.
+        assert_eq!(pace.started(1000), MIB + 1000);
+        // A large one waits for both, and nobody joins it.
+        assert_eq!(pace.started(8 * MIB), 9 * MIB + 1000);
+        assert!(!pace.may_start());
     }
 
     proptest! {

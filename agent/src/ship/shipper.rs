@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use revkeep_vault::{come_after_others, fail_point};
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::seal::{ZSTD_LEVEL, seal};
 use super::uploader::Uploader;
 use super::{Facts, Held, QueueReceiver, Queued};
 use crate::AgentError;
+use crate::Proof;
 use crate::config::Dial;
 use crate::head::HeadKeeper;
 use crate::spool::Spool;
@@ -32,6 +34,10 @@ pub struct Shipper {
     pub deadline: Dial<Duration>,
     /// Whether this agent uploads, or another one does.
     pub turns: Arc<Turns>,
+    /// Whether the vault is what it was remembered to be.
+    pub proof: Arc<Proof>,
+    /// Another session goes on with the same spool: nothing more goes up.
+    pub yields: CancellationToken,
 }
 
 /// Running tasks. They end when the queue's senders are gone and all is uploaded.
@@ -70,6 +76,8 @@ impl Shipper {
             head: self.head,
             deadline: self.deadline,
             turns: self.turns,
+            proof: self.proof,
+            yields: self.yields,
         };
         let uploading = tokio::spawn(uploader.run());
         let sealing = tokio::spawn(seal_all(self.target, self.facts, queue, self.spool));

@@ -13,9 +13,11 @@ use futures::stream::FuturesUnordered;
 use revkeep_schemas::segment::SealedSegment;
 use revkeep_vault::fail_point;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
 use crate::AgentError;
+use crate::Proof;
 use crate::config::Dial;
 use crate::head::HeadKeeper;
 use crate::spool::{Next, Spool, Ticket};
@@ -35,6 +37,8 @@ pub(super) struct Uploader {
     pub(super) head: Arc<HeadKeeper>,
     pub(super) deadline: Dial<Duration>,
     pub(super) turns: Arc<Turns>,
+    pub(super) proof: Arc<Proof>,
+    pub(super) yields: CancellationToken,
 }
 
 /// What became of a segment that was on its way.
@@ -45,21 +49,28 @@ struct Landed {
 }
 
 impl Uploader {
-    /// Runs until the spool is closed and all of it is stored.
+    /// Runs until the spool is closed and all of it is stored, or it yields to another session.
     pub(super) async fn run(self) {
+        if !self.may_begin().await {
+            return;
+        }
         let mut pace = Pace::new();
         let mut flights = FuturesUnordered::new();
         loop {
             let mut fetching = std::pin::pin!(self.fetch());
             let fetched = loop {
                 tokio::select! {
+                    biased;
+                    () = self.yields.cancelled(), if flights.is_empty() => return,
                     Some(landed) = flights.next() => {
                         if !self.landed(landed, &mut pace) {
                             // It is older than what is fetched.
                             break None;
                         }
                     }
-                    fetched = &mut fetching, if pace.may_start() => break Some(fetched),
+                    fetched = &mut fetching, if pace.may_start() && !self.yields.is_cancelled() => {
+                        break Some(fetched);
+                    }
                     () = until(pace.rests()), if pace.rests().is_some() => pace.rested(),
                 }
             };
@@ -73,10 +84,21 @@ impl Uploader {
                 }
                 Some(Some((next, Leave::Upload))) => {
                     self.spool.sent(next.ticket);
-                    pace.started(next.segment.bytes.len());
-                    flights.push(self.fly(next));
+                    let share = pace.started(next.segment.bytes.len());
+                    flights.push(self.fly(next, share));
                 }
             }
+        }
+    }
+
+    /// Waits until it is known that what was remembered of the vault is all that it holds; what comes meanwhile is filed.
+    async fn may_begin(&self) -> bool {
+        if !self.proof.is_known() {
+            self.spool.file().await;
+        }
+        tokio::select! {
+            proven = self.proof.holds() => proven,
+            () = self.yields.cancelled() => false,
         }
     }
 
@@ -89,12 +111,17 @@ impl Uploader {
         Some((next, leave))
     }
 
-    async fn fly(&self, next: Next) -> Landed {
+    async fn fly(&self, next: Next, share: usize) -> Landed {
         let segment = &next.segment;
         let (first, last, bytes) = (segment.first, segment.last, segment.bytes.len());
         let ticket = next.ticket;
         fail_point::reached("segment.uploading");
-        let stored = self.attempt(segment).await;
+        let stored = tokio::select! {
+            biased;
+            // Another session goes on from the file. What the store does with it all the same changes nothing.
+            () = self.yields.cancelled() => Err(AgentError::Reopen),
+            stored = self.attempt(segment, share) => stored,
+        };
         if stored.is_ok() {
             fail_point::reached("segment.stored");
             let rows = segment.index.rows;
@@ -108,7 +135,9 @@ impl Uploader {
             drop(next);
             self.spool.file().await;
         }
-        if let Err(error) = &stored {
+        if let Err(error) = &stored
+            && !self.yields.is_cancelled()
+        {
             tracing::warn!(%error, %first, %last, "segment was not stored, trying again");
             self.head.monitor().not_stored(Kind::Segment, error);
         }
@@ -131,9 +160,9 @@ impl Uploader {
         false
     }
 
-    /// One attempt. While it takes long, what waits is filed.
-    async fn attempt(&self, segment: &SealedSegment) -> Result<(), AgentError> {
-        let deadline = deadline(self.deadline.get(), segment.bytes.len());
+    /// One attempt, during which so many bytes may share the line. While it takes long, what waits is filed.
+    async fn attempt(&self, segment: &SealedSegment, share: usize) -> Result<(), AgentError> {
+        let deadline = deadline(self.deadline.get(), share);
         let put = self.target.timeline.put_segment_within(segment, deadline);
         let mut put = std::pin::pin!(put);
         let stored = match tokio::time::timeout(FILED_AFTER, &mut put).await {
@@ -155,9 +184,9 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// How long an attempt may take: a large segment takes longer.
-fn deadline(least: Duration, bytes: usize) -> Duration {
-    let seconds = bytes as u64 / BYTES_PER_SECOND;
+/// How long an attempt may take: a large segment takes longer, and so does one that shares the line with others.
+fn deadline(least: Duration, share: usize) -> Duration {
+    let seconds = share as u64 / BYTES_PER_SECOND;
     least.saturating_add(Duration::from_secs(seconds))
 }
 

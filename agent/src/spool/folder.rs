@@ -17,6 +17,7 @@ use revkeep_schemas::{FormatError, Revision};
 use revkeep_vault::fail_point;
 
 use super::waiting::cost_of;
+use super::{Name, Owner};
 use crate::AgentError;
 use crate::state_dir::{create_private, make_private};
 use crate::target::Target;
@@ -76,22 +77,41 @@ pub struct Folder {
     place: Place,
     root: PathBuf,
     own: PathBuf,
+    _owner: Owner,
 }
 
 fn name_of(first: Revision, last: Revision, uid: Uid) -> String {
     format!("{:020}-{:020}-{uid}{SUFFIX}", first.0, last.0)
 }
 
-fn parse(name: &str) -> Option<(Revision, Revision, Uid)> {
+fn parse(name: &str) -> Option<Name> {
     let mut parts = name.strip_suffix(SUFFIX)?.split('-');
     let (first, last, uid) = (parts.next()?, parts.next()?, parts.next()?);
-    let found = (
-        Revision(first.parse().ok()?),
-        Revision(last.parse().ok()?),
-        uid.parse().ok()?,
-    );
-    let (first, last, uid) = found;
-    (name_of(first, last, uid) == name).then_some(found)
+    let found = Name {
+        first: Revision(first.parse().ok()?),
+        last: Revision(last.parse().ok()?),
+        uid: uid.parse().ok()?,
+    };
+    (name_of(found.first, found.last, found.uid) == name).then_some(found)
+}
+
+/// Reads a segment in a folder and verifies all of it.
+fn read(folder: &Path, place: &Place, wanted: Name) -> Result<SealedSegment, AgentError> {
+    let name = name_of(wanted.first, wanted.last, wanted.uid);
+    let path = folder.join(&name);
+    let bytes = fs::read(&path).map_err(AgentError::io(format!("read {}", path.display())))?;
+    let segment = SealedSegment::open(bytes.into())?;
+    let same =
+        (segment.first, segment.last, segment.uid) == (wanted.first, wanted.last, wanted.uid);
+    if !same || !place.owns(&segment.identity) {
+        return Err(AgentError::Format(FormatError::corrupt(
+            path.display().to_string(),
+            0,
+            format!("segment {name} of {place:?}"),
+            format!("another one: {:?}", segment.identity),
+        )));
+    }
+    Ok(segment)
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
@@ -99,23 +119,47 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 impl Folder {
-    /// Opens the folder below the state directory, and makes it where there is none.
+    /// The folder of a place below the state directory.
+    #[must_use]
+    pub fn path(state_dir: &Path, place: &Place) -> PathBuf {
+        state_dir
+            .join(FOLDER)
+            .join(place.vault.to_string())
+            .join(place.cluster.as_str())
+            .join(place.timeline.to_string())
+    }
+
+    /// Opens the folder below the state directory, and makes it where there is none; `None` while another part of this
+    /// process has it.
     ///
     /// # Errors
     /// [`AgentError::Io`] when the disk fails.
-    pub fn open(state_dir: &Path, place: Place) -> Result<Self, AgentError> {
+    pub fn open(state_dir: &Path, place: Place) -> Result<Option<Self>, AgentError> {
+        let owner = Owner::try_of(&Self::path(state_dir, &place));
+        owner
+            .map(|owner| Self::owned(owner, state_dir, place))
+            .transpose()
+    }
+
+    /// As [`Folder::open`], for whom the folder belongs to already.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`] when the disk fails.
+    pub fn owned(owner: Owner, state_dir: &Path, place: Place) -> Result<Self, AgentError> {
         let root = state_dir.join(FOLDER);
-        let own = root
-            .join(place.vault.to_string())
-            .join(place.cluster.as_str())
-            .join(place.timeline.to_string());
+        let own = Self::path(state_dir, &place);
         let made = || AgentError::io(format!("make {}", own.display()));
         make_private(&own).map_err(made())?;
         let parents = own.ancestors().take_while(|folder| *folder != state_dir);
         for folder in parents.chain([state_dir]) {
             sync(folder).map_err(made())?;
         }
-        Ok(Self { place, root, own })
+        Ok(Self {
+            place,
+            root,
+            own,
+            _owner: owner,
+        })
     }
 
     /// The timelines of the same cluster for which something waits in the state directory.
@@ -137,32 +181,26 @@ impl Folder {
         Ok(found)
     }
 
-    /// The newest segment that waits in the state directory for a place, if all that waits there continues what the vault
-    /// holds up to `durable`. Makes nothing, and reads that one file.
+    /// The names of what waits in the state directory for a place, in order. Makes nothing, and reads no file.
     #[must_use]
-    pub fn newest(state_dir: &Path, place: &Place, durable: Revision) -> Option<SealedSegment> {
-        let root = state_dir.join(FOLDER);
-        let own = root
-            .join(place.vault.to_string())
-            .join(place.cluster.as_str())
-            .join(place.timeline.to_string());
-        let names = fs::read_dir(&own).ok()?.flatten();
-        let mut found: Vec<_> = names
+    pub fn names(state_dir: &Path, place: &Place) -> Vec<Name> {
+        let Ok(entries) = fs::read_dir(Self::path(state_dir, place)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = entries
+            .flatten()
             .filter_map(|entry| parse(&entry.file_name().to_string_lossy()))
             .collect();
-        found.sort_unstable();
-        let mut newest = None;
-        let mut reached = durable;
-        for (first, last, uid) in found {
-            if first <= reached.next() && last > reached {
-                reached = last;
-                newest = Some((first, last, uid));
-            }
-        }
-        let (first, last, uid) = newest?;
-        let place = place.clone();
-        let folder = Self { place, root, own };
-        folder.read(first, last, uid).ok()
+        names.sort_unstable();
+        names
+    }
+
+    /// Reads what waits for a place, and verifies all of it, without owning the folder.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    pub fn peek(state_dir: &Path, place: &Place, name: Name) -> Result<SealedSegment, AgentError> {
+        read(&Self::path(state_dir, place), place, name)
     }
 
     /// Verifies every file to its last row and gives those that can go up, in the order of revisions. What an
@@ -182,7 +220,7 @@ impl Folder {
                     .map_err(AgentError::io(format!("remove {}", path.display())))?;
                 continue;
             }
-            let Some((first, last, uid)) = parse(&name) else {
+            let Some(Name { first, last, uid }) = parse(&name) else {
                 self.set_aside(&name, &"its name is not that of a segment");
                 continue;
             };
@@ -269,20 +307,7 @@ impl Folder {
         last: Revision,
         uid: Uid,
     ) -> Result<SealedSegment, AgentError> {
-        let name = name_of(first, last, uid);
-        let path = self.own.join(&name);
-        let bytes = fs::read(&path).map_err(AgentError::io(format!("read {}", path.display())))?;
-        let segment = SealedSegment::open(bytes.into())?;
-        let same = (segment.first, segment.last, segment.uid) == (first, last, uid);
-        if !same || !self.place.owns(&segment.identity) {
-            return Err(AgentError::Format(FormatError::corrupt(
-                path.display().to_string(),
-                0,
-                format!("segment {name} of {:?}", self.place),
-                format!("another one: {:?}", segment.identity),
-            )));
-        }
-        Ok(segment)
+        read(&self.own, &self.place, Name { first, last, uid })
     }
 
     /// Removes a segment that the store has. What cannot be removed is uploaded again by the next start, to no effect.

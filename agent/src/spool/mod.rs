@@ -13,20 +13,25 @@
 //! again, which changes nothing: same name, same bytes.
 //!
 //! Several segments go up at once, so the store may have one and not yet the one before it. Nothing is durable past
-//! what is missing ([`Front`](crate::head::Front)). Where the process ends just then, the next start goes on before what is
-//! missing, captures it again with what follows, in the same words, and compares the source with what is in the vault
-//! beyond ([`crate::lineage`]), in case it was set back meanwhile.
+//! what is missing ([`Front`](crate::head::Front)). Where the process ends just then, what is missing in the vault may lie in the
+//! folder: the next start goes on after what both reach together. Where it lies in neither, the next start goes on before it,
+//! captures it again with what follows, in the same words, and compares the source with what is stored or filed beyond
+//! ([`crate::lineage`]), in case it was set back meanwhile.
 //!
 //! Past the bound, or when the disk takes no more, segments are discarded from then on: a hole. The watch goes on. When
 //! uploads go on and there is room, capture takes a base, which heals the hole but for what the source has compacted; that
 //! is recorded as the gap.
 
 mod folder;
+mod owner;
+mod reach;
 mod segments;
 #[cfg(test)]
 mod testing;
 mod waiting;
 
 pub use folder::{Folder, Found, Place};
+pub use owner::Owner;
+pub use reach::{Name, Range, reach, without};
 pub use segments::{Load, Next, Spool};
 pub use waiting::{Hole, Refused, Source, Ticket, Waiting};

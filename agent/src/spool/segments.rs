@@ -9,7 +9,7 @@ use revkeep_schemas::segment::{LeaseFact, SealedSegment};
 use tokio::sync::{Notify, watch};
 
 use super::folder::Found;
-use super::{Folder, Hole, Place, Refused, Source, Ticket, Waiting};
+use super::{Folder, Hole, Name, Owner, Place, Refused, Source, Ticket, Waiting};
 use crate::AgentError;
 use crate::config::Dial;
 
@@ -78,9 +78,10 @@ async fn blocking<T: Send + 'static>(
 
 impl Spool {
     /// Opens the spool below the state directory, with what an earlier process left there, and holds up to `limit` bytes.
+    /// Waits until no other one has that folder.
     ///
     /// # Errors
-    /// As [`Folder::open`] and [`Folder::scan`].
+    /// As [`Folder::owned`] and [`Folder::scan`].
     pub async fn open(
         state_dir: &Path,
         place: Place,
@@ -88,8 +89,9 @@ impl Spool {
     ) -> Result<Self, AgentError> {
         let limit = limit.into();
         let state_dir = state_dir.to_path_buf();
+        let owner = Owner::of(&Folder::path(&state_dir, &place)).await;
         let opening = move || -> Result<(Folder, Vec<Found>, u64), AgentError> {
-            let folder = Folder::open(&state_dir, place)?;
+            let folder = Folder::owned(owner, &state_dir, place)?;
             let found = folder.scan()?;
             let beside = folder.beside()?;
             Ok((folder, found, beside))
@@ -166,29 +168,10 @@ impl Spool {
         state.told.hole = state.told.hole.max(hole.number);
     }
 
-    /// How far the vault and the spool reach together without a hole, if the vault reaches to `durable`.
+    /// All that waits, in the order in which it goes up.
     #[must_use]
-    pub fn reach(&self, durable: Revision) -> Revision {
-        self.state().waiting.reach(durable)
-    }
-
-    /// The parts of closed ranges, in order, that do not wait here.
-    #[must_use]
-    pub fn without(&self, ranges: Vec<(Revision, Revision)>) -> Vec<(Revision, Revision)> {
-        self.state().waiting.without(ranges)
-    }
-
-    /// A waiting segment with this last revision; `None` where none can be read.
-    pub async fn ending_at(&self, last: Revision) -> Option<SealedSegment> {
-        let source = self.state().waiting.ending_at(last)?;
-        match source {
-            Source::Memory(segment) => Some(*segment),
-            Source::File(first, last, uid) => {
-                let folder = Arc::clone(&self.folder);
-                let reading = blocking(move || folder.read(first, last, uid));
-                reading.await.flatten().ok()
-            }
-        }
+    pub fn names(&self) -> Vec<Name> {
+        self.state().waiting.names()
     }
 
     /// How full it is.

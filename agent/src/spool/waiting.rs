@@ -6,6 +6,8 @@ use revkeep_schemas::Revision;
 use revkeep_schemas::names::Uid;
 use revkeep_schemas::segment::SealedSegment;
 
+use super::Name;
+
 /// A file takes up whole blocks of the disk.
 const BLOCK_BYTES: u64 = 4 << 10;
 /// Sealed bytes that may wait in memory alone; what is larger waits there alone.
@@ -112,48 +114,15 @@ impl Waiting {
         self.push(first, last, uid, bytes, None);
     }
 
-    /// How far the vault and what waits reach together without a hole, if the vault reaches to `durable`.
+    /// All that waits, in the order in which it goes up.
     #[must_use]
-    pub fn reach(&self, durable: Revision) -> Revision {
-        let mut ranges: Vec<_> = self.entries.iter().map(|e| (e.first, e.last)).collect();
-        ranges.sort_unstable();
-        ranges.into_iter().fold(durable, |reached, (first, last)| {
-            if first <= reached.next() {
-                reached.max(last)
-            } else {
-                reached
-            }
-        })
-    }
-
-    /// The parts of closed ranges, in order, that do not wait here.
-    #[must_use]
-    pub fn without(&self, ranges: Vec<(Revision, Revision)>) -> Vec<(Revision, Revision)> {
-        let mut waiting: Vec<_> = self.entries.iter().map(|e| (e.first, e.last)).collect();
-        waiting.sort_unstable();
-        let mut left = Vec::new();
-        for (mut first, last) in ranges {
-            for (from, to) in &waiting {
-                if *to < first || *from > last {
-                    continue;
-                }
-                if first < *from {
-                    left.push((first, from.previous()));
-                }
-                first = to.next();
-            }
-            if first <= last {
-                left.push((first, last));
-            }
-        }
-        left
-    }
-
-    /// A segment with this last revision.
-    #[must_use]
-    pub fn ending_at(&self, last: Revision) -> Option<Source> {
-        let entry = self.entries.iter().find(|entry| entry.last == last)?;
-        Some(entry.source())
+    pub fn names(&self) -> Vec<Name> {
+        let name = |entry: &Entry| Name {
+            first: entry.first,
+            last: entry.last,
+            uid: entry.uid,
+        };
+        self.entries.iter().map(name).collect()
     }
 
     /// Takes a segment when there is room, or when it is the only one.

@@ -161,6 +161,11 @@ impl Turns {
         }
     }
 
+    /// The vault is not what was known of it.
+    pub(crate) fn lacks(&self) {
+        self.lacking.cancel();
+    }
+
     /// Waits until it turns out that the vault does not have what a head said.
     pub async fn lacking(&self) {
         self.lacking.cancelled().await;

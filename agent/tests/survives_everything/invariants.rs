@@ -9,10 +9,11 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use revkeep_harness::product::{CLUSTER, VaultPlace, run};
 use revkeep_schemas::boltdb::DbFile;
+use revkeep_schemas::names::Uid;
 use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::{Revision, RowSource};
 use revkeep_vault::{
-    ClusterName, Coverage, ErrorKind, Inventory, Piece, ReadOptions, Timeline, Vault,
+    ClusterName, Coverage, ErrorKind, Inventory, Piece, ReadOptions, SegmentEntry, Timeline, Vault,
 };
 
 use crate::model::{History, Model, Rows};
@@ -97,6 +98,36 @@ impl Held {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is missing between what is covered, and nothing is called lost.
+    pub(crate) fn lacks_nothing(&self) -> Result<()> {
+        ensure!(
+            self.coverage.ranges.len() <= 1 && self.inventory.gaps.is_empty(),
+            "timeline {} lacks what the source had all the time: {:?}, {:?}",
+            self.id(),
+            self.coverage,
+            self.inventory.gaps
+        );
+        Ok(())
+    }
+
+    /// What would be covered if these were stored too.
+    pub(crate) fn covered_with(
+        &self,
+        waiting: &[(Revision, Revision)],
+    ) -> Vec<(Revision, Revision)> {
+        let mut inventory = self.inventory.clone();
+        let entries = waiting.iter().map(|(first, last)| SegmentEntry {
+            name: String::new(),
+            level: 0,
+            first: *first,
+            last: *last,
+            uid: Uid(0),
+            bytes: 0,
+        });
+        inventory.segments.extend(entries);
+        Coverage::compute(&inventory).ranges
     }
 
     /// Nothing is recorded as lost that the source still has, and what is not covered: its number.

@@ -13,8 +13,10 @@ use revkeep_schemas::agent_api::SnapshotRequest;
 use revkeep_schemas::agent_api::agent_client::AgentClient;
 
 use crate::places::Place;
+use crate::promises::Ranges;
 
 const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 /// Well; not everything was stored in time; the source cannot be reached; an object is damaged.
 const EXPECTED: [i32; 4] = [0, 1, 2, 13];
@@ -86,6 +88,33 @@ impl Lives {
         Ok(())
     }
 
+    /// What is whole in its spool, by timeline.
+    pub(crate) fn spooled(&self) -> Result<Ranges> {
+        let mut found = Ranges::new();
+        let mut folders = vec![self.home.join("state").join("segments")];
+        while let Some(folder) = folders.pop() {
+            if !folder.is_dir() || folder.ends_with("set-aside") {
+                continue;
+            }
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Some(name) = name.strip_suffix(".segment") {
+                    let mut parts = name.split('-').map(str::parse::<i64>);
+                    let (Some(Ok(first)), Some(Ok(last))) = (parts.next(), parts.next()) else {
+                        continue;
+                    };
+                    let timeline = folder.file_name().unwrap_or_default().to_string_lossy();
+                    let ranges = found.entry(timeline.into_owned()).or_default();
+                    ranges.push((Revision(first), Revision(last)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether it knows what the vault holds when the store is away.
     pub(crate) fn remembers(&self) -> bool {
         self.home.join("state").join("remembered.json").exists()
@@ -136,15 +165,16 @@ impl Lives {
         Ok(Some(ended))
     }
 
-    /// SIGKILL.
+    /// SIGKILL; how it had ended, where it did so by itself before that.
     pub(crate) fn kill(&mut self) -> Result<Option<Ended>> {
-        if let Some(ended) = self.look()? {
-            return Ok(Some(ended));
+        let Some((mut agent, place)) = self.agent.take() else {
+            return Ok(None);
+        };
+        let status = agent.crash()?;
+        if status.signal() == Some(SIGKILL) {
+            return Ok(None);
         }
-        if let Some((mut agent, _)) = self.agent.take() {
-            agent.kill()?;
-        }
-        Ok(None)
+        judge(&agent, place, status).map(Some)
     }
 
     /// SIGTERM, and how it ended then.

@@ -101,6 +101,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether the source forgets anything.
+    pub(crate) fn compacts(&self) -> bool {
+        let mut blows = self.steps.iter().filter_map(|step| step.blow);
+        blows.any(|blow| matches!(blow, Blow::Compacts | Blow::CompactsUnseen))
+    }
+}
+
 impl Step {
     fn of(rng: &mut StdRng, end: End, agents: usize, members: usize) -> Self {
         Self {

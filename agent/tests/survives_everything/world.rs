@@ -1,12 +1,11 @@
 //! One run: the story is told, and what must hold is looked at meanwhile and at the end.
 
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use revkeep_harness::{StormyBucket, Weather, free_port};
+use revkeep_harness::{StormyBucket, Weather};
 use revkeep_schemas::Revision;
 use tempfile::TempDir;
 
@@ -16,6 +15,7 @@ use crate::lives::{Ended, Lives};
 use crate::model::History;
 use crate::places::{Needs, needs};
 use crate::plan::{Blow, End, Plan, Step};
+use crate::promises::Promises;
 use crate::source::Source;
 
 /// How long the last agent may take to store all that there is.
@@ -35,16 +35,9 @@ pub(crate) struct World<'a> {
     chronicle: Chronicle,
     /// The revision with which it begins: what was compacted before is nobody's loss.
     begun: Revision,
-}
-
-/// The agents' ports: the same in all runs, for there are not thousands of them.
-fn ports() -> Result<Vec<u16>> {
-    static PORTS: OnceLock<Vec<u16>> = OnceLock::new();
-    if let Some(ports) = PORTS.get() {
-        return Ok(ports.clone());
-    }
-    let ports = (0..3).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
-    Ok(PORTS.get_or_init(|| ports).clone())
+    /// Whether anything is compacted in this story.
+    compacts: bool,
+    promises: Promises,
 }
 
 impl<'a> World<'a> {
@@ -52,14 +45,19 @@ impl<'a> World<'a> {
     ///
     /// # Errors
     /// What does not hold; the folder is kept then.
-    pub(crate) async fn run(seed: u64, plan: &Plan, source: &'a mut Source) -> Result<Chronicle> {
+    pub(crate) async fn run(
+        seed: u64,
+        plan: &Plan,
+        source: &'a mut Source,
+        ports: &[u16],
+    ) -> Result<Chronicle> {
         let folder = TempDir::with_prefix("revkeep-everything-")?;
         let endpoints = source.cluster.endpoints();
-        let agents = ports()?
-            .into_iter()
+        let agents = ports
+            .iter()
             .take(plan.agents)
             .enumerate()
-            .map(|(n, port)| Lives::new(folder.path(), port, endpoints.clone(), n))
+            .map(|(n, port)| Lives::new(folder.path(), *port, endpoints.clone(), n))
             .collect();
         source.model.forget_the_past();
         let begun = Revision(source.model.newest());
@@ -72,6 +70,8 @@ impl<'a> World<'a> {
             weather: plan.weather,
             chronicle: Chronicle::default(),
             begun,
+            compacts: plan.compacts(),
+            promises: Promises::default(),
         };
         world.source.goes_on_by(5).await?;
         let told = Box::pin(world.tell(plan)).await;
@@ -123,7 +123,7 @@ impl<'a> World<'a> {
         for agent in &self.agents {
             agent.fill_disk(step.disk_full)?;
         }
-        self.begin(step)?;
+        self.begin(step).await?;
         self.blow(step.blow.filter(|_| !unseen)).await?;
         let at = match step.end {
             End::At(place, _) if needs(place) != Needs::Stop => Some(place),
@@ -184,9 +184,11 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn begin(&mut self, step: &Step) -> Result<()> {
+    async fn begin(&mut self, step: &Step) -> Result<()> {
         let vault = self.bucket.stormy(PREFIX);
+        let all = Held::all(&self.bucket.contents(), PREFIX).await?;
         let agent = self.agents.get_mut(step.agent).context("no such agent")?;
+        self.promises.made_by(&all, &agent.spooled()?);
         let at = match step.end {
             End::At(place, often) => Some((place, often)),
             _ => None,
@@ -332,6 +334,13 @@ impl<'a> World<'a> {
         );
         ensure!(newest == last, "covered to {newest}, the source has {last}");
         self.chronicle.lost = held.lost(self.source.compacted())?;
+        if self.compacts {
+            self.promises.kept_by(&held)?;
+        } else {
+            // The source had everything all the time.
+            held.lacks_nothing()?;
+            older.iter().try_for_each(Held::lacks_nothing)?;
+        }
         held.is_of_one_history(&self.source.model, true).await?;
         for one in &older {
             one.is_of_one_history(&self.source.model, false).await?;

@@ -7,7 +7,6 @@ use anyhow::{Result, ensure};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use revkeep_agent::Target;
 use revkeep_agent::capture::batch::{Batch, Stamped};
 use revkeep_agent::capture::joiner::Transaction;
 use revkeep_agent::head::HeadKeeper;
@@ -15,6 +14,7 @@ use revkeep_agent::lease::Leases;
 use revkeep_agent::ship::{Facts, Shipper, bounded};
 use revkeep_agent::spool::{Place, Spool};
 use revkeep_agent::turn::{TurnTask, Turns, UploadPolicy};
+use revkeep_agent::{Proof, Target};
 use revkeep_harness::{Fault, FaultyStore, Request};
 use revkeep_schemas::kv::KeyValue;
 use revkeep_schemas::{Revision, RowBuf, RowKey};
@@ -70,6 +70,8 @@ async fn shipper(target: &Target, head: &Arc<HeadKeeper>, state: &TempDir) -> Re
         deadline: WITHIN.into(),
         facts: Facts::new(member.subscribe(), leases, Revision::ZERO, Arc::default()),
         turns: Turns::new(UploadPolicy::Always),
+        proof: Proof::given(),
+        yields: CancellationToken::new(),
         head: Arc::clone(head),
     })
 }

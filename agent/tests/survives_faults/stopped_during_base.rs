@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use revkeep_agent::Target;
 use revkeep_agent::base::Driver;
 use revkeep_agent::gap::gaps;
 use revkeep_agent::head::HeadKeeper;
@@ -16,6 +15,7 @@ use revkeep_agent::lineage::{Known, Lineage};
 use revkeep_agent::source::{Access, Connection, Member, Prefer};
 use revkeep_agent::spool::{Place, Spool};
 use revkeep_agent::turn::{Turns, UploadPolicy};
+use revkeep_agent::{Proof, Target};
 use revkeep_harness::{Etcd, Fault, FaultyStore, Request, base_etcd};
 use revkeep_schemas::Revision;
 use revkeep_vault::{SourceIdentity, Vault};
@@ -82,6 +82,7 @@ async fn a_base_of_the_schedule_is_given_up() -> Result<()> {
         lineage: Arc::new(Lineage::new(known)),
         prefer: Prefer::Any,
         turns: Turns::new(UploadPolicy::Always),
+        proof: Proof::given(),
         previous: None,
     };
     let (jobs, incoming) = mpsc::channel(1);

@@ -179,6 +179,16 @@ impl Agent {
         self.process.kill()
     }
 
+    /// SIGKILL, unless it has ended by itself just before; how it ended. By the child's own handle, so that no other process is
+    /// ever meant.
+    ///
+    /// # Errors
+    /// When the process cannot be ended.
+    pub fn crash(&mut self) -> Result<ExitStatus> {
+        self.process.kill()?;
+        self.process.ended()?.context("it was killed, and runs")
+    }
+
     /// Waits for a line in its log.
     ///
     /// # Errors

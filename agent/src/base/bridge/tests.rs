@@ -92,16 +92,13 @@ async fn what_is_on_its_way_is_waited_for_as_long_as_anything_comes() {
     assert_eq!(world.recorded().await, []);
 }
 
-/// The store is away for an hour: what waits for it is not lost.
-#[tokio::test]
-async fn what_waits_for_the_store_is_not_lost() {
-    let world = World::at(Some(20)).await;
-    let state = tempfile::tempdir().unwrap();
+/// A spool in which a segment waits.
+async fn waiting(world: &World, state: &tempfile::TempDir, first: i64, last: i64) -> Spool {
     let place = crate::spool::Place::of(&world.target);
     let spool = Spool::open(state.path(), place, 1 << 20).await.unwrap();
     let mut writer = world.target.timeline.segment_writer(0, 1);
     let value = revkeep_schemas::kv::KeyValue::default().encode();
-    for main in 21..=30 {
+    for main in first..=last {
         let key = revkeep_schemas::RowKey {
             main: Revision(main),
             sub: 0,
@@ -111,6 +108,16 @@ async fn what_waits_for_the_store_is_not_lost() {
         writer.push_revision(&[row], 1).unwrap();
     }
     spool.admit(writer.finish().unwrap()).await;
+    spool
+}
+
+/// The store is away for an hour: what waits for it is not lost, nor what it leads to.
+#[tokio::test]
+async fn what_waits_for_the_store_is_not_lost() {
+    let world = World::at(Some(20)).await;
+    let state = tempfile::tempdir().unwrap();
+    let spool = waiting(&world, &state, 21, 30).await;
+    world.head.holds(Revision(31), Revision(40));
     tokio::time::pause();
     let bridge = Bridge {
         spool: Some(&spool),
@@ -124,11 +131,30 @@ async fn what_waits_for_the_store_is_not_lost() {
         spool.acknowledged(&next).await;
     };
     let began = Instant::now();
-    let (settled, ()) = tokio::join!(bridge.settle(Revision(31)), coming);
+    let (settled, ()) = tokio::join!(bridge.settle(Revision(41)), coming);
     settled.unwrap();
     assert!(began.elapsed() >= 60 * MINUTE);
-    world.head.base(Revision(40), Revision(31));
+    world.head.base(Revision(50), Revision(41));
     assert_eq!(world.recorded().await, []);
+    assert_eq!(world.head.durable(), Some(Revision(50)));
+}
+
+/// Nothing leads to what is stored behind it.
+#[tokio::test]
+async fn what_waits_behind_a_hole_leads_nowhere() {
+    let world = World::at(Some(20)).await;
+    let state = tempfile::tempdir().unwrap();
+    let spool = waiting(&world, &state, 25, 30).await;
+    world.head.holds(Revision(31), Revision(40));
+    tokio::time::pause();
+    let bridge = Bridge {
+        spool: Some(&spool),
+        ..world.bridge()
+    };
+    assert_eq!(
+        bridge.unheld(Revision(41)),
+        [(Revision(21), Revision(24)), (Revision(31), Revision(40))]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,8 @@ impl World {
             head: Arc::clone(&self.head),
             deadline: deadline.into(),
             turns: Turns::new(UploadPolicy::Always),
+            proof: Proof::given(),
+            yields: CancellationToken::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 
 fn folder() -> (TempDir, Folder) {
     let state = tempfile::tempdir().unwrap();
-    let folder = Folder::open(state.path(), place()).unwrap();
+    let folder = Folder::open(state.path(), place()).unwrap().unwrap();
     (state, folder)
 }
 
@@ -40,7 +40,7 @@ fn gives_back_the_bytes_of_the_object_in_the_order_of_revisions() {
         folder.write(segment).unwrap();
     }
     drop(folder);
-    let folder = Folder::open(state.path(), place()).unwrap();
+    let folder = Folder::open(state.path(), place()).unwrap().unwrap();
     assert_eq!(firsts(&folder), [2, 51, 100]);
     for segment in &segments {
         let read = folder
@@ -50,6 +50,27 @@ fn gives_back_the_bytes_of_the_object_in_the_order_of_revisions() {
         folder.remove(segment.first, segment.last, segment.uid);
     }
     assert_eq!(firsts(&folder), [0; 0]);
+}
+
+/// It would remove what the owner is writing just now.
+#[test]
+fn nobody_opens_it_beside_its_owner() {
+    let (state, folder) = folder();
+    assert!(Folder::open(state.path(), place()).unwrap().is_none());
+    let kept = segment(2, 3);
+    folder.write(&kept).unwrap();
+    // To look into it nobody has to own it.
+    let names = Folder::names(state.path(), &place());
+    assert_eq!(
+        names.iter().map(Name::range).collect::<Vec<_>>(),
+        [(kept.first, kept.last)]
+    );
+    assert_eq!(
+        Folder::peek(state.path(), &place(), names[0]).unwrap(),
+        kept
+    );
+    drop(folder);
+    assert!(Folder::open(state.path(), place()).unwrap().is_some());
 }
 
 #[test]
@@ -105,11 +126,11 @@ fn what_waits_for_another_place_stays_there_and_is_counted() {
         timeline: TimelineId(2),
         ..place()
     };
-    let there = Folder::open(state.path(), other).unwrap();
+    let there = Folder::open(state.path(), other).unwrap().unwrap();
     assert_eq!(firsts(&there), [0; 0]);
     assert!(there.beside().unwrap() > 0);
     drop(there);
-    let folder = Folder::open(state.path(), place()).unwrap();
+    let folder = Folder::open(state.path(), place()).unwrap().unwrap();
     assert_eq!(firsts(&folder), [2]);
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::super::reach;
 use super::super::testing::{place, segment, segment_of};
 use super::*;
 
@@ -26,6 +27,11 @@ fn files(state: &TempDir) -> Vec<std::path::PathBuf> {
     }
     files.sort();
     files
+}
+
+fn reached(spool: &Spool, durable: i64) -> Revision {
+    let names = spool.names();
+    reach(Revision(durable), names.iter().map(Name::range))
 }
 
 /// Takes what waits out, as uploads do.
@@ -77,11 +83,27 @@ async fn a_restart_finds_what_waited_and_goes_on_behind_it() {
     drop(first);
 
     let second = spool(&state, ROOM).await;
-    assert_eq!(second.reach(Revision(5)), Revision(20));
-    assert_eq!(second.reach(Revision(4)), Revision(4));
+    assert_eq!(reached(&second, 5), Revision(20));
+    assert_eq!(reached(&second, 4), Revision(4));
     second.admit(segments[3].clone()).await;
     assert_eq!(drain(&second).await, segments[1..]);
     assert!(files(&state).is_empty());
+}
+
+/// The first one may be writing a file, or about to remove one, when the same timeline is opened again.
+#[tokio::test]
+async fn a_second_one_waits_until_the_first_is_gone() {
+    let state = tempfile::tempdir().unwrap();
+    let first = spool(&state, ROOM).await;
+    first.admit(segment(2, 5)).await;
+    let opening = spool(&state, ROOM);
+    let mut opening = std::pin::pin!(opening);
+    let soon = Duration::from_millis(100);
+    tokio::time::timeout(soon, &mut opening).await.unwrap_err();
+    first.file().await;
+    drop(first);
+    let second = opening.await;
+    assert_eq!(reached(&second, 1), Revision(5));
 }
 
 #[tokio::test]
@@ -108,7 +130,7 @@ async fn damaged_and_cut_files_never_go_up() {
 
     let second = spool(&state, ROOM).await;
     // Capture goes on after what is whole, and the others go up all the same.
-    assert_eq!(second.reach(Revision(1)), Revision(5));
+    assert_eq!(reached(&second, 1), Revision(5));
     // One that is damaged only later, after it was found whole, is a hole.
     std::fs::write(&files[3], &whole[..whole.len() - 1]).unwrap();
     let mut holes = second.holes();

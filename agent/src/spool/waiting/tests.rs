@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::reach;
 use super::super::testing::{place, segment, segment_of};
 use super::*;
 
@@ -150,11 +151,9 @@ fn a_start_goes_on_after_what_is_kept_without_a_hole() {
     for (first, last) in [(5, 9), (10, 12), (14, 20)] {
         waiting.found(Revision(first), Revision(last), Uid(1), 100);
     }
-    let reach = |durable| waiting.reach(Revision(durable)).0;
-    assert_eq!(
-        [reach(3), reach(4), reach(7), reach(13), reach(30)],
-        [3, 12, 12, 20, 30]
-    );
+    let names = waiting.names();
+    let reached = |durable| reach(Revision(durable), names.iter().map(Name::range)).0;
+    assert_eq!([3, 4, 7, 13, 30].map(reached), [3, 12, 12, 20, 30]);
     assert!(waiting.must_file());
 }
 
