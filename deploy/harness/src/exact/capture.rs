@@ -69,6 +69,8 @@ impl Captured {
             let truth = Truth::now(&mut client).await?;
             leases_are_known(&mut running, &truth).await?;
             truths.push(truth);
+            // A compaction now would belong to the same revision as what the source has just said without it.
+            client.put("between", "two points", None).await?;
         }
         for agent in running {
             agent.stop().await?;
