@@ -24,7 +24,7 @@ use revkeep_schemas::catalog_api::{
 };
 use revkeep_vault::catalog::Catalog;
 use revkeep_vault::service::{Claims, Job};
-use revkeep_vault::{BaseFacts, ProofKind, SourceIdentity, Timeline, Vault};
+use revkeep_vault::{BaseFacts, Head, ProofKind, SourceIdentity, Timeline, Vault};
 use tonic::transport::Channel;
 use world::{Rows, SMALL, rows, segment};
 
@@ -414,6 +414,8 @@ async fn proves_on_a_schedule_what_the_vault_holds() {
     let ledger = folder.path().join("ledger").display().to_string();
     let often = "* * * * * *";
     let proofs = [
+        "--catalog-schedule",
+        NEVER,
         "--verify-schedule",
         often,
         "--drill-schedule",
@@ -421,11 +423,26 @@ async fn proves_on_a_schedule_what_the_vault_holds() {
         "--ledger",
         &ledger,
     ];
+    let cluster = timeline.cluster();
+    put_head(&timeline).await;
     let mut service = Service::start(folder.path(), "one", &url, &catalog, &proofs).await;
+    let mut client = service.client().await;
     let log = &mut service.process;
     log.wait_for_log("verified", LONG).await.unwrap();
     log.wait_for_log("a drill went well", LONG).await.unwrap();
-    let cluster = timeline.cluster();
+    // Its catalog knows at once, though no head says so.
+    for kind in ["verification", "drill"] {
+        let mut tries = 0;
+        loop {
+            let known = client.verifications(prod()).await.unwrap().into_inner();
+            if known.verifications.iter().any(|one| one.kind == kind) {
+                break;
+            }
+            tries += 1;
+            assert!(tries < 600, "{kind}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     for kind in [ProofKind::Verification, ProofKind::Drill] {
         let receipts = cluster.receipts(kind, 1).await.unwrap();
         assert!(receipts[0].1.sound, "{receipts:?}");
@@ -445,6 +462,137 @@ async fn proves_on_a_schedule_what_the_vault_holds() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(!metrics(&format!("{failed} 0")).await);
+    service.ends_in_order().await;
+}
+
+/// A schedule that no test lives to see.
+const NEVER: &str = "0 0 29 2 *";
+
+/// The head as an agent writes it, which is believed until names are listed again.
+async fn put_head(timeline: &Timeline) {
+    let head = Head {
+        timeline: timeline.id(),
+        base_revision: Revision(100),
+        durable_revision: Revision(150),
+        source_revision: Revision(150),
+        heartbeat_unix_ms: Utc::now().timestamp_millis(),
+        ..Head::default()
+    };
+    timeline.cluster().put_head(&head).await.unwrap();
+}
+
+/// Has all that was stored just now have been stored so many days ago.
+fn age(folder: &Path, days: u64) {
+    let now = std::time::SystemTime::now();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            age(&path, days);
+            continue;
+        }
+        let file = std::fs::File::open(&path).unwrap();
+        let stored = file.metadata().unwrap().modified().unwrap();
+        if now.duration_since(stored).unwrap_or_default() < Duration::from_secs(86_400) {
+            file.set_modified(now - Duration::from_secs(days * 86_400))
+                .unwrap();
+        }
+    }
+}
+
+/// What the service itself deletes is known at once, not by the next sync or when all names are listed again.
+#[tokio::test]
+async fn what_it_deleted_is_not_called_recoverable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, timeline) = vault(folder.path()).await;
+    // Bases that were stored together would count as one, of which the first stays.
+    age(&folder.path().join("vault"), 50);
+    let all = rows(150..151, 50);
+    let facts = BaseFacts {
+        revision: Revision(150),
+        compact_revision: Revision(150),
+        ..BaseFacts::default()
+    };
+    timeline
+        .write_base_with(facts, Rows::of(&all), None, SMALL)
+        .await
+        .unwrap();
+    put_head(&timeline).await;
+    age(&folder.path().join("vault"), 40);
+    let policy = folder.path().join("keep.toml");
+    std::fs::write(&policy, "[default]\nwindow = '999d'\n").unwrap();
+    let catalog = sqlite(folder.path(), "catalog");
+    let often = "* * * * * *";
+    let arguments = [
+        "--policy",
+        policy.to_str().unwrap(),
+        "--catalog-schedule",
+        NEVER,
+        "--retention-schedule",
+        often,
+    ];
+    let mut service = Service::start(folder.path(), "one", &url, &catalog, &arguments).await;
+    service.filled().await;
+    let mut client = service.client().await;
+    let point = async |client: &mut CatalogClient<Channel>| {
+        let point = PointRequest {
+            scope: Some(prod()),
+            revision: 120,
+        };
+        client.point(point).await.unwrap().into_inner().recoverable
+    };
+    assert!(point(&mut client).await);
+    let rules = "[default]\nwindow = '1d'\ngrace = '0s'\ndaily = 0\nmonthly = 0\nminimum = 1\n";
+    std::fs::write(&policy, rules).unwrap();
+    service.process.signal("HUP").unwrap();
+    service.process.wait_for_log("deleted", LONG).await.unwrap();
+    let mut tries = 0;
+    while point(&mut client).await {
+        tries += 1;
+        assert!(tries < 600, "{}", service.process.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let runs = client.retention_runs(prod()).await.unwrap().into_inner();
+    assert_eq!(runs.runs[0].state, "swept");
+    service.ends_in_order().await;
+}
+
+/// Probes come without a token, and tell nobody where the database is or who may use it.
+#[tokio::test]
+async fn probes_tell_whether_and_not_why() {
+    let Some(mut server) = Postgres::start().await.unwrap() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (url, _) = vault(folder.path()).await;
+    let token = folder.path().join("token");
+    std::fs::write(&token, "the-token\n").unwrap();
+    let database = server.create_database("probed").await.unwrap();
+    let arguments = ["--token-file", token.to_str().unwrap()];
+    let mut service = Service::start(folder.path(), "one", &url, &database, &arguments).await;
+    service.filled().await;
+    let endpoint = format!("http://127.0.0.1:{}", service.port);
+    let channel = tonic::transport::Endpoint::from_shared(endpoint).unwrap();
+    let channel = channel.connect().await.unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let asked = tonic_health::pb::HealthCheckRequest::default();
+    let answer = health.check(asked.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.status, 1);
+    let mut watched = health.watch(asked.clone()).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status, 1);
+    assert_eq!(service.get("/readyz").await.0, 200);
+    server.kill().unwrap();
+    assert_eq!(watched.message().await.unwrap().unwrap().status, 2);
+    let answer = health.check(asked).await.unwrap().into_inner();
+    assert_eq!(answer.status, 2);
+    let (code, text) = service.get("/readyz").await;
+    assert_eq!(code, 503);
+    assert!(
+        !text.contains("127.0.0.1") && !text.contains("postgres"),
+        "{text}"
+    );
+    assert_eq!(service.get("/livez").await.0, 200);
+    let told = "the catalog cannot be asked";
+    service.process.wait_for_log(told, LONG).await.unwrap();
     service.ends_in_order().await;
 }
 

@@ -114,8 +114,8 @@ pub(super) struct Arguments {
     /// Start up to so much later than scheduled, at random
     #[arg(long, env = "REVKEEP_VAULT_JITTER", value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     jitter: Duration,
-    /// How long heads are believed before all names of a cluster are listed again; pins, deletions and receipts wait that
-    /// long to be seen
+    /// How long heads are believed before all names of a cluster are listed again; pins, deletions and receipts of others
+    /// than this service wait that long to be seen
     #[arg(long, env = "REVKEEP_CATALOG_RELIST", value_name = "DURATION", default_value = "6h", value_parser = humantime::parse_duration)]
     relist: Duration,
     /// Log lines as JSON

@@ -1,5 +1,6 @@
 //! The connections that come in.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -18,7 +19,7 @@ use super::identity::Identity;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Handshakes that are under way at once; others wait to be accepted.
+/// Handshakes that are under way at once. One more ends the oldest: who says nothing for that long keeps nobody else out.
 const HANDSHAKES: usize = 64;
 /// After an accept that failed, for want of files say.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -101,7 +102,8 @@ async fn accept(
     tls: Option<Arc<Identity>>,
     sender: mpsc::Sender<(Stream, Caller)>,
 ) {
-    let room = Arc::new(Semaphore::new(HANDSHAKES));
+    // Of each handshake what keeps it going, the oldest first.
+    let mut shaking: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -118,15 +120,25 @@ async fn accept(
             }
             continue;
         };
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        if shaking.len() >= HANDSHAKES {
+            shaking.retain(|one| !one.is_closed());
+        }
+        if shaking.len() >= HANDSHAKES {
+            shaking.pop_front();
+        }
+        let (keep, ended) = oneshot::channel();
+        shaking.push_back(keep);
         let (tls, sender) = (Arc::clone(tls), sender.clone());
         tokio::spawn(async move {
-            let shaking = tokio::time::timeout(HANDSHAKE, shake_hands(&tls, stream, address));
-            match shaking.await {
+            let shaken = tokio::select! {
+                shaken = tokio::time::timeout(HANDSHAKE, shake_hands(&tls, stream, address)) => shaken,
+                _ = ended => {
+                    tracing::debug!(%address, "a caller says nothing while others wait");
+                    return;
+                }
+            };
+            match shaken {
                 Ok(Ok(accepted)) => {
-                    drop(permit);
                     // The door may be closed.
                     let _ = sender.send(accepted).await;
                 }
@@ -151,4 +163,57 @@ async fn shake_hands(
         verified: tls.asks() && stream.get_ref().1.peer_certificates().is_some(),
     };
     Ok((Either::Right(stream), caller))
+}
+
+#[cfg(test)]
+mod tests {
+    use revkeep_harness::Certificates;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls_pki_types::{CertificateDer, ServerName};
+    use tokio::io::AsyncReadExt as _;
+
+    use super::super::identity::TlsFiles;
+    use super::*;
+
+    /// As many as there is room for say nothing, and one more: the first of them is turned out at once, and others come in.
+    #[tokio::test]
+    async fn who_says_nothing_keeps_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Certificates::make(folder.path()).unwrap();
+        let files = TlsFiles {
+            cert: made.file("server.crt"),
+            key: made.file("server.key"),
+            cacert: None,
+        };
+        let identity = Arc::new(Identity::read(files).await.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut door = Door::open(listener, Some(identity)).unwrap();
+        let begun = tokio::time::Instant::now();
+        let mut silent = Vec::new();
+        for _ in 0..HANDSHAKES {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(made.file("ca.crt")).unwrap();
+        roots.add(authority).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let (shaken, _accepted) = tokio::join!(connector.connect(name, stream), door.accept());
+        shaken.unwrap();
+        // Before any of the others came to the end of its time.
+        assert!(begun.elapsed() < HANDSHAKE, "{:?}", begun.elapsed());
+        let mut nothing = [0; 1];
+        let read = silent[0].read(&mut nothing).await;
+        assert!(!matches!(read, Ok(1)), "{read:?}");
+        let still = tokio::time::timeout(Duration::from_millis(1), silent[40].read(&mut nothing));
+        assert!(still.await.is_err() || begun.elapsed() >= HANDSHAKE);
+    }
 }

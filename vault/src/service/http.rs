@@ -9,13 +9,15 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use chrono::Utc;
 use revkeep_schemas::catalog_api::FILE_DESCRIPTOR_SET;
-use revkeep_schemas::catalog_api::catalog_server::{CatalogServer, SERVICE_NAME};
+use revkeep_schemas::catalog_api::catalog_server::CatalogServer;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
 
 use super::answers::Answers;
 use super::guard::{Guard, guard};
 use super::metrics;
+use super::ready::{HealthAnswers, Ready};
 use super::state::State;
 use crate::catalog::Catalog;
 use crate::catalog::query::Expectations;
@@ -23,21 +25,21 @@ use crate::error::{ErrorKind, VaultError};
 use crate::vault::Vault;
 
 /// Everything that the port answers.
-pub(super) async fn router(
+pub(super) fn router(
     vault: Vault,
     catalog: Catalog,
     state: Arc<State>,
     guarding: Arc<Guard>,
+    stop: CancellationToken,
 ) -> Result<Router, VaultError> {
     let broken = |error: tonic_reflection::server::Error| {
         VaultError::new(ErrorKind::Internal, "the API's descriptors").with_source(error)
     };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    for service in ["", SERVICE_NAME] {
-        health
-            .set_service_status(service, ServingStatus::Serving)
-            .await;
-    }
+    let ready = Arc::new(Ready::new(catalog.clone()));
+    let health = HealthServer::new(HealthAnswers {
+        ready: Arc::clone(&ready),
+        stop,
+    });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -45,11 +47,10 @@ pub(super) async fn router(
     };
     let service = CatalogServer::new(Answers::new(catalog.clone(), vault));
     let grpc = Routes::new(service)
-        .add_service(health_service)
+        .add_service(health)
         .add_service(reflection().build_v1().map_err(broken)?)
         .add_service(reflection().build_v1alpha().map_err(broken)?);
-    let asked = catalog.clone();
-    let ready = get(move || ready(asked.clone()));
+    let ready = get(move || readyz(Arc::clone(&ready)));
     let exposition = get(move || exposition(Arc::clone(&state), catalog.clone()));
     Ok(grpc
         .into_axum_router()
@@ -59,22 +60,23 @@ pub(super) async fn router(
         .layer(from_fn_with_state(guarding, guard)))
 }
 
-/// Ready when questions can be answered; the object store's outage takes nothing from that.
-async fn ready(catalog: Catalog) -> Response {
-    match catalog.largest(1).await {
-        Ok(_) => "ok\n".into_response(),
-        Err(error) => {
-            let text = format!("the catalog cannot be asked: {error}\n");
-            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-        }
+async fn readyz(ready: Arc<Ready>) -> Response {
+    if ready.now().await {
+        return "ok\n".into_response();
     }
+    let text = "the catalog cannot be asked: the log of the service says why\n";
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 async fn exposition(state: Arc<State>, catalog: Catalog) -> Response {
     let now = Utc::now().timestamp_millis();
     let expected = Expectations::default();
-    let fleet = catalog.status(&expected, now, None, (0, 1)).await.ok();
-    let bytes = catalog.total_bytes().await.ok();
+    let left_out = |error: &VaultError| {
+        tracing::warn!(%error, "metrics are without what the catalog says");
+    };
+    let fleet = catalog.status(&expected, now, None, (0, 1)).await;
+    let fleet = fleet.inspect_err(left_out).ok();
+    let bytes = catalog.total_bytes().await.inspect_err(left_out).ok();
     let body = metrics::text(&state, fleet.as_ref(), bytes);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response()
 }

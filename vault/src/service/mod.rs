@@ -13,6 +13,7 @@ mod job;
 mod metrics;
 mod options;
 mod proofs;
+mod ready;
 mod run;
 mod serve;
 mod state;

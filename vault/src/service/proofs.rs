@@ -79,7 +79,9 @@ impl Runner {
         );
         if found.is_anything_there() {
             let receipt = found.receipt(begun.elapsed(), None);
-            cluster.put_receipt(&receipt).await?;
+            let stored = cluster.put_receipt(&receipt).await;
+            self.relist(cluster.name()).await;
+            stored?;
         }
         saved
     }
@@ -121,6 +123,8 @@ impl Runner {
         let said = child.wait_with_output().await;
         running.0 = None;
         let said = said.map_err(failed("cannot wait for"))?;
+        // Whatever it came to, there may be a receipt.
+        self.relist(cluster).await;
         if said.status.success() {
             tracing::info!(cluster = cluster.as_str(), "a drill went well");
             return Ok(());

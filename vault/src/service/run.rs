@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rand::RngExt as _;
-use tokio::sync::watch;
+use revkeep_schemas::names::ClusterName;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,28 @@ pub(super) struct Runner {
     /// The policy as it was read last.
     pub(super) policy: watch::Receiver<Option<Policy>>,
     pub(super) stop: CancellationToken,
+    pub(super) turns: Turns,
+}
+
+/// One at a time of each job: a fill that is long, such as the first one, and the next that is due would do the same beside
+/// each other.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    catalog_sync: Mutex<()>,
+    retention: Mutex<()>,
+    verification: Mutex<()>,
+    drill: Mutex<()>,
+}
+
+impl Turns {
+    const fn of(&self, job: Job) -> &Mutex<()> {
+        match job {
+            Job::CatalogSync => &self.catalog_sync,
+            Job::Retention => &self.retention,
+            Job::Verification => &self.verification,
+            Job::Drill => &self.drill,
+        }
+    }
 }
 
 /// Reads the policy file, if there is one.
@@ -59,7 +82,6 @@ impl Runner {
                 return;
             }
             if let Err(error) = self.due(job, slot).await {
-                self.state.change(job, |state| state.failed += 1);
                 tracing::warn!(%job, %error, "a job failed; it is done again when it is due next");
             }
             // What came due meanwhile is not made up for.
@@ -77,8 +99,20 @@ impl Runner {
         (!self.stop.is_cancelled()).then_some(())
     }
 
-    /// Does a job if no other service does.
+    /// Does a job if no other service does, once it is not under way here any more.
     pub(super) async fn due(&self, job: Job, slot: DateTime<Utc>) -> Result<(), VaultError> {
+        let _turn = tokio::select! {
+            turn = self.turns.of(job).lock() => turn,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let done = self.claimed(job, slot).await;
+        if done.is_err() {
+            self.state.change(job, |state| state.failed += 1);
+        }
+        done
+    }
+
+    async fn claimed(&self, job: Job, slot: DateTime<Utc>) -> Result<(), VaultError> {
         // Each service fills a catalog of its own; only one that is shared is filled by one of them.
         let own = job == Job::CatalogSync && !self.catalog.url().is_shared();
         if !own
@@ -172,6 +206,27 @@ impl Runner {
         }
     }
 
+    /// Has the catalog see what this service itself did to a cluster, of which its head says nothing.
+    pub(super) async fn relist(&self, cluster: &ClusterName) {
+        let options = SyncOptions {
+            relist: self.options.relist,
+            clusters: vec![cluster.clone()],
+            policy: None,
+        };
+        // Noted down before, so that the next sync does what this one cannot.
+        let seen = match self.catalog.relist(cluster).await {
+            Ok(()) => self.catalog.sync(&self.vault, &options, Utc::now()).await,
+            Err(error) => Err(error),
+        };
+        let failed = match seen {
+            Ok(report) => report.failed.into_iter().next().map(|one| one.error),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failed {
+            tracing::warn!(%cluster, error, "the catalog sees later what was done just now");
+        }
+    }
+
     async fn retention(&self) -> Result<(), VaultError> {
         let Some(policy) = self.policy.borrow().clone() else {
             return Ok(());
@@ -185,7 +240,16 @@ impl Runner {
                 lock(&cluster, &policy, &rules).await?;
                 cluster.apply_retention(&rules, &policy.zone).await
             };
-            match done.await {
+            let done = done.await;
+            if !matches!(
+                done,
+                Ok(Progress::NothingToDelete
+                    | Progress::InGrace { .. }
+                    | Progress::WaitsFor { .. })
+            ) {
+                self.relist(&name).await;
+            }
+            match done {
                 Ok(progress) => tell(name.as_str(), &progress),
                 Err(error) => {
                     tracing::warn!(cluster = name.as_str(), %error, "nothing was deleted or marked");
@@ -270,3 +334,6 @@ fn millis(seconds: f64) -> i64 {
     let seconds = Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0));
     i64::try_from(seconds.as_millis()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::guard::Guard;
 use super::http::router;
 use super::job::Job;
 use super::options::ServeOptions;
-use super::run::{Runner, policy};
+use super::run::{Runner, Turns, policy};
 use super::state::State;
 use crate::catalog::Catalog;
 use crate::door::{Caller, Door, Identity};
@@ -74,8 +74,8 @@ pub async fn serve(
         catalog.clone(),
         Arc::clone(&state),
         Arc::clone(&guard),
-    )
-    .await?;
+        control.stop.clone(),
+    )?;
     if let Ok(address) = address {
         tracing::info!(%address, by_tls = identity.is_some(), "serving");
     }
@@ -88,6 +88,7 @@ pub async fn serve(
         options: options.clone(),
         policy: policies,
         stop: control.stop.clone(),
+        turns: Turns::default(),
     });
     let mut tasks = JoinSet::new();
     let first = Arc::clone(&runner);

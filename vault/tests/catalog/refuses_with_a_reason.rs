@@ -48,7 +48,16 @@ async fn a_file_that_is_no_catalog_or_cannot_be_written() {
     let read_only: CatalogUrl = format!("{url}?mode=ro").parse().unwrap();
     let catalog = Catalog::read_only(&read_only).await.unwrap();
     let options = SyncOptions::default();
-    catalog.largest(1).await.unwrap();
+    assert_eq!(catalog.largest(9).await.unwrap().len(), 1);
+    // What another one writes from now on is seen.
+    let writer = Catalog::open(&parsed).await.unwrap();
+    world.timeline("other").await;
+    writer
+        .sync(&world.vault, &options, world.now())
+        .await
+        .unwrap();
+    assert_eq!(catalog.largest(9).await.unwrap().len(), 2);
+    writer.close().await;
     let error = catalog
         .rebuild(&world.vault, &options, world.now())
         .await

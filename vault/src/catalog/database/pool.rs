@@ -191,12 +191,13 @@ async fn file(path: &Path, read_only: bool, access: Access) -> Result<Pool, Vaul
         .pragma("cache_size", "-16384")
         .disable_statement_logging();
     let options = if read_only {
-        // Without a log nobody writes it now; then it can be read in a place where no file can be made.
+        // To read beside those who write, SQLite makes files of its own in the folder. Where none can be made, the file counts
+        // as one that nobody changes, unless somebody does just now.
         let log = path.with_file_name(format!(
             "{}-wal",
             path.file_name().unwrap_or_default().to_string_lossy()
         ));
-        options.immutable(!log.exists())
+        options.immutable(!can_write(path.parent()) && !log.exists())
     } else {
         // All of it can be made again, so a power cut may cost the last changes, never the file.
         options
@@ -209,6 +210,11 @@ async fn file(path: &Path, read_only: bool, access: Access) -> Result<Pool, Vaul
         .connect_with(options)
         .await;
     pool.map(Pool::Sqlite).map_err(database("open the file"))
+}
+
+/// Whether this program may make files in a folder.
+fn can_write(folder: Option<&Path>) -> bool {
+    folder.is_some_and(|folder| rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok())
 }
 
 async fn server(url: &str) -> Result<Pool, VaultError> {

@@ -38,7 +38,9 @@ impl Claims {
         }
     }
 
-    /// Takes on what is due at a scheduled moment. `false` when another one has, or works on an earlier moment still.
+    /// Takes on what is due at a scheduled moment. `false` when another one has, or did a later one. In a database also when
+    /// another one works on an earlier moment still; an object in the vault does not tell whether its holder lives, so there a
+    /// later moment is granted beside it.
     ///
     /// # Errors
     /// As the database or the store fails.
