@@ -244,7 +244,8 @@ async fn a_base_that_lacks_a_chunk_lets_nothing_go_that_leads_past_it() {
             text.contains(&newest.name) && text.contains(&chunk),
             "{text}"
         );
-        assert_eq!(place.objects(""), before);
+        // The round's verdict is written, but nothing goes.
+        assert!(place.objects("").is_superset(&before));
     };
 
     // Before anything is marked.
