@@ -37,7 +37,7 @@ pub(crate) struct Session<'a> {
     pub(crate) state_dir: &'a StateDir,
 }
 
-/// What an earlier session of this process still has to store.
+/// What the session before still has to store.
 #[derive(Debug)]
 struct Straggler {
     place: Place,

@@ -129,7 +129,7 @@ impl Driver {
             };
             let Err(error) = outcome else { return };
             if matches!(error, AgentError::Reopen) {
-                // The next session takes the bases that it needs.
+                // The session that follows takes the bases that it needs.
                 return;
             }
             self.head.monitor().no_base(&error);

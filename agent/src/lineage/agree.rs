@@ -114,7 +114,7 @@ fn set_aside(
         "what waits in the spool is of another history than what is stored of this timeline: the source was set back while the \
          object store was away"
     );
-    // Where an earlier session of this process still has the folder, it is opened again once that has ended.
+    // Where the session before still has the folder, it is opened again once that has ended.
     let Some(folder) = Folder::open(state_dir, Place::of(target))? else {
         return Ok(left);
     };

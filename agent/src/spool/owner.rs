@@ -31,7 +31,7 @@ impl Owner {
         if let Ok(owner) = Arc::clone(&lock).try_lock_owned() {
             return Self { _lock: owner };
         }
-        tracing::info!(folder = %folder.display(), "an earlier session still has this folder: waiting for it");
+        tracing::info!(folder = %folder.display(), "the session before still has this folder: waiting for it");
         Self {
             _lock: lock.lock_owned().await,
         }
