@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -21,6 +21,10 @@ const CONNECTIONS: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same where somebody waits at a terminal.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a file that is refused at once is tried again, and after what pause.
+const BEGIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What is to be done with a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,12 +208,21 @@ async fn file(path: &Path, read_only: bool, access: Access) -> Result<Pool, Vaul
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
     };
-    let pool = SqlitePoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(PATIENCE)
-        .connect_with(options)
-        .await;
-    pool.map(Pool::Sqlite).map_err(database("open the file"))
+    let begun = Instant::now();
+    loop {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options.clone())
+            .await;
+        match pool.map_err(database("open the file")) {
+            // SQLite does not wait where several programs begin the log of a new file at once.
+            Err(error) if error.kind() == ErrorKind::Retry && begun.elapsed() < BEGIN => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            pool => return pool.map(Pool::Sqlite),
+        }
+    }
 }
 
 /// Whether this program may make files in a folder.
