@@ -85,8 +85,8 @@ impl Backend {
     pub fn replace(&self, fill: impl FnOnce(&mut Replacement<'_>) -> Result<()>) -> Result<()> {
         let mut database = self.lock_writer()?;
         let new = self.make(fill, Shared::of)?;
-        let mut shared = self.shared.write();
         self.put_in_place()?;
+        let mut shared = self.shared.write();
         *shared = new.read;
         self.row_bytes.store(new.row_bytes, Ordering::Relaxed);
         *database = new.database;
@@ -116,8 +116,8 @@ impl Backend {
             state.map_or(Ok(()), |state| copy.put_raft_state(&state))
         };
         let new = self.make(copy_all, |flushed| Ok(Arc::new(flushed)))?;
-        let mut shared = self.shared.write();
         self.put_in_place()?;
+        let mut shared = self.shared.write();
         shared.flushed = new.read;
         self.row_bytes.store(new.row_bytes, Ordering::Relaxed);
         *database = new.database;
