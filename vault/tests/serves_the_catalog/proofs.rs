@@ -7,8 +7,8 @@ use super::service::*;
 use super::world::{Rows, SMALL, rows};
 use chrono::Utc;
 use revkeep_schemas::Revision;
-use revkeep_schemas::catalog_api::catalog_client::CatalogClient;
 use revkeep_schemas::catalog_api::PointRequest;
+use revkeep_schemas::catalog_api::catalog_client::CatalogClient;
 use revkeep_vault::{BaseFacts, Head, ProofKind, Timeline};
 use tonic::transport::Channel;
 

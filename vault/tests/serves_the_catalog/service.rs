@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::world::{Rows, SMALL, rows, segment};
 use revkeep_harness::{Process, free_port, http};
 use revkeep_schemas::Revision;
-use revkeep_schemas::catalog_api::catalog_client::CatalogClient;
 use revkeep_schemas::catalog_api::Scope;
+use revkeep_schemas::catalog_api::catalog_client::CatalogClient;
 use revkeep_vault::{BaseFacts, SourceIdentity, Timeline, Vault};
 use tonic::transport::Channel;
 

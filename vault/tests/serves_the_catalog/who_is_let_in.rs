@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::service::*;
 use revkeep_harness::{Certificates, Postgres};
-use revkeep_schemas::catalog_api::catalog_client::CatalogClient;
 use revkeep_schemas::catalog_api::StatusRequest;
+use revkeep_schemas::catalog_api::catalog_client::CatalogClient;
 
 #[tokio::test]
 async fn a_caller_without_the_token_is_turned_away() {
