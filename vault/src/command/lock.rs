@@ -2,7 +2,7 @@
 
 use revkeep_vault::lock::{Lock, LockPlan, Locked};
 use revkeep_vault::retention::Policy;
-use revkeep_vault::{Cluster, VaultError};
+use revkeep_vault::{Cluster, Damage, VaultError};
 use serde_json::{Value, json};
 
 use super::output::{Output, bytes, error, line};
@@ -15,8 +15,13 @@ const NAMED: usize = 20;
 pub(super) fn planned(lock: &Lock, plan: &LockPlan) -> Value {
     json!({
         "mode": lock.mode.to_string(), "until": when(plan.until), "objects": plan.objects(), "bytes": plan.bytes(),
-        "covered": plan.covered,
+        "covered": plan.covered, "failed": damages(&plan.failed),
     })
+}
+
+fn damages(failed: &[Damage]) -> Vec<Value> {
+    let told = |damage: &Damage| json!({"name": damage.name, "reason": damage.reason});
+    failed.iter().map(told).collect()
 }
 
 /// The same, for eyes.
@@ -53,7 +58,7 @@ pub(super) async fn apply(
     }
     if let Err(incomplete) = locked.complete() {
         match output {
-            Output::Simple => failures(name.as_str(), &locked),
+            Output::Simple => failures(name.as_str(), &locked.failed),
             Output::Json => line(
                 &json!({"cluster": name.as_str(), "did": "nothing", "locked": told}).to_string(),
             ),
@@ -65,11 +70,10 @@ pub(super) async fn apply(
 
 /// What was locked.
 fn done(lock: &Lock, locked: &Locked) -> Value {
-    let failed = locked.failed.iter();
     json!({
         "mode": lock.mode.to_string(), "until": when(locked.until), "objects": locked.set, "bytes": locked.bytes,
         "covered": locked.covered, "weaker": locked.weaker,
-        "failed": failed.map(|damage| json!({"name": damage.name, "reason": damage.reason})).collect::<Vec<_>>(),
+        "failed": damages(&locked.failed),
     })
 }
 
@@ -92,14 +96,14 @@ fn done_line(lock: &Lock, locked: &Locked) -> String {
 }
 
 /// Names what could not be locked.
-fn failures(cluster: &str, locked: &Locked) {
-    for damage in locked.failed.iter().take(NAMED) {
+pub(super) fn failures(cluster: &str, failed: &[Damage]) {
+    for damage in failed.iter().take(NAMED) {
         error(&format!(
             "{cluster}: {} is not locked: {}",
             damage.name, damage.reason
         ));
     }
-    let more = locked.failed.len().saturating_sub(NAMED);
+    let more = failed.len().saturating_sub(NAMED);
     if more > 0 {
         error(&format!(
             "{cluster}: {more} more are not locked; -w json names them all"

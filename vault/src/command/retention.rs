@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
+use revkeep_vault::lock::{Lock, LockPlan};
 use revkeep_vault::retention::{
     Decision, Policy, Progress, StoredBase, StoredSegment, Survey, plan,
 };
@@ -181,7 +182,7 @@ async fn show_plan(
             "lock": lock.as_ref().map(|(lock, plan)| lock::planned(lock, plan)),
             "damaged": survey.damaged.iter().map(|damage| &damage.name).collect::<Vec<_>>(),
         }).to_string());
-        return Ok(());
+        return complete(lock.as_ref());
     }
     line(&format!("{cluster}: {}", bytes(held)));
     for (timeline, plan) in timelines {
@@ -201,6 +202,7 @@ async fn show_plan(
     }
     if let Some((lock, plan)) = &lock {
         line(&format!("  {}", lock::planned_line(lock, plan)));
+        lock::failures(cluster.as_str(), &plan.failed);
     }
     for pin in &planned.unmet_pins {
         line(&format!(
@@ -221,7 +223,11 @@ async fn show_plan(
             bytes(limit)
         ));
     }
-    Ok(())
+    complete(lock.as_ref())
+}
+
+fn complete(lock: Option<&(Lock, LockPlan)>) -> Result<(), VaultError> {
+    lock.map_or(Ok(()), |(_, plan)| plan.complete())
 }
 
 /// All bytes of a cluster, a chunk that several bases share once.

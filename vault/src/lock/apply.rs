@@ -1,10 +1,11 @@
 //! Finds out which dates are due, and sets them.
 
 use chrono::{DateTime, TimeZone, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use super::dates::{self, Due};
-use super::kept::{Kept, kept};
+use super::failures::Failures;
+use super::kept::{Extent, Kept, kept};
 use super::rule::{Lock, Retention};
 use super::store::Locks;
 use crate::cluster::Cluster;
@@ -22,6 +23,8 @@ pub struct LockPlan {
     pub until: DateTime<Utc>,
     /// Objects whose date is long enough, and strict enough or not to be made stricter.
     pub covered: usize,
+    /// What could not be asked for its date, and why.
+    pub failed: Vec<Damage>,
     due: Vec<(Kept, Due)>,
 }
 
@@ -34,6 +37,14 @@ impl LockPlan {
     /// Their bytes.
     pub fn bytes(&self) -> u64 {
         self.due.iter().map(|(object, _)| object.bytes).sum()
+    }
+
+    /// Whether everything that is kept could be asked for.
+    ///
+    /// # Errors
+    /// As [`Locked::complete`].
+    pub fn complete(&self) -> Result<(), VaultError> {
+        complete(&self.failed)
     }
 }
 
@@ -60,23 +71,29 @@ impl Locked {
     /// # Errors
     /// `Refused` when a date could not be set.
     pub fn complete(&self) -> Result<(), VaultError> {
-        let Some(first) = self.failed.first() else {
-            return Ok(());
-        };
-        Err(VaultError::new(
-            ErrorKind::Refused,
-            format!(
-                "{} objects could not be locked, so nothing is deleted in this run: mend what is wrong, or remove lock from the \
-                 policy; the first: {}",
-                self.failed.len(),
-                first.reason
-            ),
-        ))
+        complete(&self.failed)
     }
+}
+
+fn complete(failed: &[Damage]) -> Result<(), VaultError> {
+    let Some(first) = failed.first() else {
+        return Ok(());
+    };
+    Err(VaultError::new(
+        ErrorKind::Refused,
+        format!(
+            "{} objects could not be locked, so nothing is deleted in this run: mend what is wrong, or remove lock from the \
+             policy; the first: {}",
+            failed.len(),
+            first.reason
+        ),
+    ))
 }
 
 /// What asking for the date of one object came to.
 enum Asked {
+    /// It is long enough, as was known without a request.
+    Known,
     Covered,
     Due(Due),
     Gone,
@@ -88,7 +105,6 @@ enum Ended {
     SetWeaker(u64),
     CoveredWeaker,
     Gone,
-    Failed(Damage),
 }
 
 impl Cluster {
@@ -102,10 +118,11 @@ impl Cluster {
         })
     }
 
-    /// Asks which objects that a plan keeps are due a date, by the time of the survey. Sets none.
+    /// Asks which objects that a plan keeps are due a date, by the time of the survey; of all that is there while any of it is
+    /// damaged, whether the survey looked for lost chunks or not. Sets none.
     ///
     /// # Errors
-    /// `Config` where dates cannot be used at all; as the store fails.
+    /// `Config` where dates cannot be used at all; as the store fails, where that is not of single objects.
     pub async fn plan_lock(
         &self,
         lock: &Lock,
@@ -115,27 +132,44 @@ impl Cluster {
         let locks = self.locks()?;
         let history = &survey.history;
         let mut all = self.kept_records(history).await?;
-        all.extend(kept(self, history, plan, &self.stored_chunks().await?));
-        let asked: Vec<_> = stream::iter(all)
-            .map(async |object| {
-                let asked = self.ask(locks, lock, history.now, &object).await?;
-                Ok::<_, VaultError>((object, asked))
-            })
-            .buffered(PARALLEL_REQUESTS)
-            .try_collect()
-            .await?;
+        let chunks = self.stored_chunks().await?;
+        let sound = survey.damaged.is_empty() && self.incomplete(survey, &chunks).await?.is_empty();
+        let extent = if sound {
+            Extent::Planned
+        } else {
+            Extent::Everything
+        };
+        all.extend(kept(self, history, plan, &chunks, extent));
+        let damaged = self.damaged_objects(survey, &all).await?;
+        all.extend(damaged);
         let mut planned = LockPlan {
             until: lock.until(history.now),
             covered: 0,
+            failed: Vec::new(),
             due: Vec::new(),
         };
-        for (object, due) in asked {
-            match due {
-                Asked::Covered => planned.covered += 1,
-                Asked::Due(due) => planned.due.push((object, due)),
-                Asked::Gone => {}
+        let mut failures = Failures::default();
+        let mut asking = stream::iter(all)
+            .map(async |object| {
+                let asked = self.ask(locks, lock, history.now, &object).await;
+                (object, asked)
+            })
+            .buffered(PARALLEL_REQUESTS);
+        while let Some((object, asked)) = asking.next().await {
+            match asked {
+                Ok(Asked::Known) => planned.covered += 1,
+                Ok(asked) => {
+                    failures.answered();
+                    match asked {
+                        Asked::Known | Asked::Covered => planned.covered += 1,
+                        Asked::Due(due) => planned.due.push((object, due)),
+                        Asked::Gone => {}
+                    }
+                }
+                Err(error) => failures.note(&object, error)?,
             }
         }
+        planned.failed = failures.sorted();
         Ok(planned)
     }
 
@@ -143,7 +177,7 @@ impl Cluster {
     /// if [`Locked::complete`] says so.
     ///
     /// # Errors
-    /// `Config` where dates cannot be used at all; as the store fails. Dates may have been set before.
+    /// As [`Cluster::plan_lock`]. Dates may have been set before.
     pub async fn lock_kept<Z: TimeZone>(
         &self,
         lock: &Lock,
@@ -160,18 +194,26 @@ impl Cluster {
             bytes: 0,
             covered: planned.covered,
             weaker: 0,
-            failed: Vec::new(),
+            failed: planned.failed,
         };
+        let mut failures = Failures::default();
         let mut setting = stream::iter(planned.due)
-            .map(async |(object, due)| self.carry_out(locks, &object, due).await)
+            .map(async |(object, due)| {
+                let ended = self.carry_out(locks, &object, due).await;
+                (object, ended)
+            })
             .buffer_unordered(PARALLEL_REQUESTS);
-        while let Some(ended) = setting.next().await {
-            let weaker = match ended? {
-                Ended::Gone => continue,
-                Ended::Failed(damage) => {
-                    locked.failed.push(damage);
+        while let Some((object, ended)) = setting.next().await {
+            let ended = match ended {
+                Ok(ended) => ended,
+                Err(error) => {
+                    failures.note(&object, error)?;
                     continue;
                 }
+            };
+            failures.answered();
+            let weaker = match ended {
+                Ended::Gone => false,
                 Ended::CoveredWeaker => {
                     locked.covered += 1;
                     true
@@ -189,6 +231,7 @@ impl Cluster {
             };
             locked.weaker += usize::from(weaker);
         }
+        locked.failed.extend(failures.sorted());
         locked.failed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(locked)
     }
@@ -205,7 +248,7 @@ impl Cluster {
         if let Some(known) = known
             && dates::due(lock, now, Some(known)).is_none()
         {
-            return Ok(Asked::Covered);
+            return Ok(Asked::Known);
         }
         let path = self.vault.objects.path(&object.name);
         let found = match locks.dates.get(&path).await {
@@ -242,10 +285,6 @@ impl Cluster {
         match done {
             Ok(()) => Ok(ended),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Ended::Gone),
-            Err(error) if error.kind() == ErrorKind::Refused => Ok(Ended::Failed(Damage {
-                name: object.name.clone(),
-                reason: error.to_string(),
-            })),
             Err(error) => Err(error),
         }
     }

@@ -8,8 +8,11 @@ use revkeep_schemas::names::{PinName, TimelineId};
 
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
+use crate::inventory::Damage;
 use crate::layout::{self, ChunkName, NameKind, ObjectName};
-use crate::retention::{Decision, History, Pinned, Plan, StoredBase, StoredChunks, StoredSegment};
+use crate::retention::{
+    Decision, History, Pinned, Plan, StoredBase, StoredChunks, StoredSegment, Survey,
+};
 use crate::vault::FORMAT;
 
 /// An object that something kept needs.
@@ -23,18 +26,32 @@ pub(crate) struct Kept {
     pub(crate) bytes: u64,
 }
 
-/// The bases and segments that a plan keeps, and the chunks of these bases that are there. A chunk that is gone can have no
-/// date, and a survey names it.
+/// How much of what is there is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What the plan keeps.
+    Planned,
+    /// All of it. The plan was made without what is damaged, or counts on it, so that nobody knows what is needed.
+    Everything,
+}
+
+/// The bases and segments that are kept, and the chunks of these bases that are there; or all chunks. One that is gone can
+/// have no date, and a survey names it.
 pub(crate) fn kept(
     cluster: &Cluster,
     history: &History,
     plan: &Plan,
     chunks: &StoredChunks,
+    extent: Extent,
 ) -> Vec<Kept> {
+    let everything = extent == Extent::Everything;
     let mut all = Vec::new();
     let mut listed: BTreeSet<ChunkName> = BTreeSet::new();
+    if everything {
+        listed.extend(chunks.keys());
+    }
     for (timeline, decided) in history.timelines.iter().zip(&plan.timelines) {
-        let stays = |one: &(&StoredBase, &Decision)| one.1.stays();
+        let stays = |one: &(&StoredBase, &Decision)| everything || one.1.stays();
         for (base, _) in timeline.bases.iter().zip(&decided.bases).filter(stays) {
             listed.extend(base.chunks.iter().map(|(chunk, _)| *chunk));
             all.push(Kept {
@@ -43,7 +60,7 @@ pub(crate) fn kept(
                 bytes: base.bytes,
             });
         }
-        let stays = |one: &(&StoredSegment, &Decision)| one.1.stays();
+        let stays = |one: &(&StoredSegment, &Decision)| everything || one.1.stays();
         let segments = timeline.segments.iter().zip(&decided.segments);
         all.extend(segments.filter(stays).map(|(segment, _)| Kept {
             name: segment.name.clone(),
@@ -102,6 +119,27 @@ impl Cluster {
             };
             if pins.contains(name.as_str()) {
                 all.push(record(layout::pin_path(&self.name, &name), &meta));
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a survey names as damaged and is not among these: manifests and pins that cannot be read.
+    pub(super) async fn damaged_objects(
+        &self,
+        survey: &Survey,
+        known: &[Kept],
+    ) -> Result<Vec<Kept>, VaultError> {
+        let known: BTreeSet<&str> = known.iter().map(|kept| kept.name.as_str()).collect();
+        let mut all = Vec::new();
+        for Damage { name, .. } in &survey.damaged {
+            if known.contains(name.as_str()) {
+                continue;
+            }
+            match self.vault.objects.meta(name).await {
+                Ok(meta) => all.push(record(name.clone(), &meta)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(all)

@@ -28,7 +28,15 @@
 //! # When a date cannot be set
 //!
 //! Then nothing is deleted in that run, and it ends with an error that says so: a policy that asks for locks is one under
-//! which nothing should go while the rest stands open. Dates that could be set are set all the same.
+//! which nothing should go while the rest stands open. Dates that could be set are set all the same: an object whose date
+//! cannot be read or set is named, and keeps no other from being renewed. Only what is wrong with all of them ends a run at
+//! once: a bucket without object lock, no such bucket, credentials that are not accepted, a store that does not answer.
+//!
+//! # When something is damaged
+//!
+//! While a base or a pin cannot be read, or a base lists a chunk that is gone, nobody knows what is needed in its place:
+//! what the plan lets go may be the only path that is left, and what cannot be read now may be mended. So everything is
+//! kept that is there, what is damaged too, as nothing is deleted then either.
 //!
 //! # What a lock is on S3
 //!
@@ -40,6 +48,7 @@
 
 mod apply;
 mod dates;
+mod failures;
 mod kept;
 mod known;
 mod retention_request;

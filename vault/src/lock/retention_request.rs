@@ -68,6 +68,19 @@ impl Answer {
             || self.status == 409
     }
 
+    /// Whether it is the credentials that the store does not accept, whatever the object. Source: Amazon S3 API Reference,
+    /// "Error responses".
+    fn is_of_credentials(&self) -> bool {
+        let codes = [
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "RequestTimeTooSkewed",
+            "ExpiredToken",
+            "InvalidToken",
+        ];
+        self.status == 401 || codes.contains(&self.code())
+    }
+
     /// What `GetObjectRetention` of an object found.
     pub(super) fn found(&self, object: &str) -> Result<Option<Retention>, VaultError> {
         match (self.status, self.code()) {
@@ -81,9 +94,10 @@ impl Answer {
             (404, "NoSuchObjectLockConfiguration" | "ObjectLockConfigurationNotFoundError") => {
                 Ok(None)
             }
-            // Without the right to read dates none can be seen to be there, so none may be set.
-            (403, _) => Err(VaultError::new(
-                ErrorKind::Config,
+            // Without the right to read a date none can be seen to be there, so none may be set. It may be of this object
+            // alone: rights are granted by prefix and by tag.
+            (403, _) if !self.is_of_credentials() => Err(VaultError::new(
+                ErrorKind::Refused,
                 format!(
                     "lock {object}: the store does not let its date be read: grant s3:GetObjectRetention and \
                      s3:PutObjectRetention ({})",
@@ -98,7 +112,7 @@ impl Answer {
     pub(super) fn done(&self, object: &str) -> Result<(), VaultError> {
         match self.status {
             200..=299 => Ok(()),
-            403 => Err(VaultError::new(
+            403 if !self.is_of_credentials() => Err(VaultError::new(
                 ErrorKind::Refused,
                 format!(
                     "lock {object}: the store does not let this date be set: grant s3:PutObjectRetention, or see which lock \
@@ -146,12 +160,14 @@ impl Answer {
                     ),
                 )
             }
-            (300..=399 | 401, _) => VaultError::new(
-                ErrorKind::Config,
-                format!(
-                    "lock {object}: the store wants another address, region or credentials ({said})"
-                ),
-            ),
+            (status, _) if (300..=399).contains(&status) || self.is_of_credentials() => {
+                VaultError::new(
+                    ErrorKind::Config,
+                    format!(
+                        "lock {object}: the store wants another address, region or credentials ({said})"
+                    ),
+                )
+            }
             _ if self.is_passing() => VaultError::new(
                 ErrorKind::Retry,
                 format!("lock {object}: the store failed; try again ({said})"),
@@ -231,7 +247,17 @@ mod tests {
         assert_eq!(done(error(404, "NoSuchKey")).kind(), ErrorKind::NotFound);
         assert_eq!(found(answer(404, "")).kind(), ErrorKind::NotFound);
         assert_eq!(done(error(403, "AccessDenied")).kind(), ErrorKind::Refused);
-        assert_eq!(found(error(403, "AccessDenied")).kind(), ErrorKind::Config);
+        assert_eq!(found(error(403, "AccessDenied")).kind(), ErrorKind::Refused);
+        for (status, code) in [
+            (401, "Unauthorized"),
+            (403, "SignatureDoesNotMatch"),
+            (400, "ExpiredToken"),
+            (404, "NoSuchBucket"),
+        ] {
+            for wrong in [found(error(status, code)), done(error(status, code))] {
+                assert_eq!(wrong.kind(), ErrorKind::Config, "{wrong}");
+            }
+        }
         assert_eq!(
             done(error(400, "InvalidArgument")).kind(),
             ErrorKind::Refused

@@ -13,8 +13,8 @@ use crate::error::VaultError;
 /// Reads and sets the retain-until dates of whole objects, by their whole paths.
 ///
 /// Errors of both say by their kind what is wrong: `Config`: dates cannot be used here at all, whatever the object;
-/// `NotFound`: the object is not there; `Refused`: the store does not set this date on this object; `Retry`: the store
-/// failed.
+/// `NotFound`: the object is not there; `Refused`: the store does not read or set the date of this object; `Retry`: the
+/// store failed.
 pub trait RetentionDates: Debug + Send + Sync {
     /// The date of an object; `None` where it never had one.
     fn get<'a>(&'a self, object: &'a Path) -> BoxFuture<'a, Result<Option<Retention>, VaultError>>;

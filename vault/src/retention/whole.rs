@@ -26,33 +26,45 @@ impl Cluster {
         Ok(survey)
     }
 
-    /// Names the bases of a survey that list a chunk which is gone. `stored` may be older than the survey: chunks are listed
-    /// again before one counts as gone.
+    /// Names the bases of a survey that list a chunk which is gone as damaged; `stored` as for [`Cluster::incomplete`].
     pub(super) async fn name_incomplete(
         &self,
         survey: &mut Survey,
         stored: &StoredChunks,
     ) -> Result<(), VaultError> {
-        if incomplete(survey, |chunk| stored.contains_key(chunk)).is_empty() {
-            return Ok(());
+        let incomplete = self.incomplete(survey, stored).await?;
+        survey.damaged.extend(incomplete);
+        Ok(())
+    }
+
+    /// The bases of a survey that list a chunk which is gone. `stored` may be older than the survey: chunks are listed again
+    /// before one counts as gone.
+    pub(crate) async fn incomplete(
+        &self,
+        survey: &Survey,
+        stored: &StoredChunks,
+    ) -> Result<Vec<Damage>, VaultError> {
+        let mut damaged = Vec::new();
+        if lacking(survey, |chunk| stored.contains_key(chunk)).is_empty() {
+            return Ok(damaged);
         }
         let again = self.stored_chunks().await?;
-        for (base, chunk) in incomplete(survey, |chunk| again.contains_key(chunk)) {
+        for (base, chunk) in lacking(survey, |chunk| again.contains_key(chunk)) {
             // Of what another program deletes just now the manifest goes first.
             if self.stands(&base).await? {
                 let chunk = self.chunk_path(chunk);
-                survey.damaged.push(Damage {
+                damaged.push(Damage {
                     name: base,
                     reason: format!("{chunk}, which it lists, is gone"),
                 });
             }
         }
-        Ok(())
+        Ok(damaged)
     }
 }
 
 /// The bases that list a chunk which is not there, each with the first of those.
-fn incomplete(survey: &Survey, is_there: impl Fn(&ChunkName) -> bool) -> Vec<(String, ChunkName)> {
+fn lacking(survey: &Survey, is_there: impl Fn(&ChunkName) -> bool) -> Vec<(String, ChunkName)> {
     let timelines = survey.history.timelines.iter();
     let bases = timelines.flat_map(|timeline| &timeline.bases);
     let lacks = bases.filter_map(|base| {

@@ -21,9 +21,14 @@ pub(crate) struct Dates {
     pub(crate) held: Mutex<BTreeMap<Path, Retention>>,
     set: Mutex<BTreeSet<Path>>,
     asked: AtomicUsize,
-    /// A part of the names of objects that no date is set on.
-    pub(crate) refuses: Mutex<Option<&'static str>>,
+    /// Objects that no date is set on.
+    pub(crate) refuses: Mutex<Option<Refusal>>,
+    /// Objects whose dates cannot be read.
+    pub(crate) unreadable: Mutex<Option<Refusal>>,
 }
+
+/// A part of the names of objects, and how what is asked of them fails.
+pub(crate) type Refusal = (&'static str, ErrorKind);
 
 impl Dates {
     pub(crate) fn new(view: &Arc<View>, shared: &Arc<Shared>) -> Arc<Self> {
@@ -34,6 +39,7 @@ impl Dates {
             set: Mutex::default(),
             asked: AtomicUsize::new(0),
             refuses: Mutex::default(),
+            unreadable: Mutex::default(),
         })
     }
 
@@ -46,6 +52,14 @@ impl Dates {
     /// The date of an object.
     pub(crate) fn of(&self, path: &Path) -> Option<Retention> {
         self.held.lock().unwrap().get(path).copied()
+    }
+
+    fn fails(which: &Mutex<Option<Refusal>>, object: &Path) -> Result<(), VaultError> {
+        let named = *which.lock().unwrap();
+        let named = named.filter(|(part, _)| object.as_ref().contains(part));
+        named.map_or(Ok(()), |(_, kind)| {
+            Err(VaultError::new(kind, "not this one"))
+        })
     }
 
     async fn is_there(&self, object: &Path) -> Result<(), VaultError> {
@@ -61,6 +75,7 @@ impl RetentionDates for Dates {
         async move {
             self.asked.fetch_add(1, Ordering::Relaxed);
             self.is_there(object).await?;
+            Self::fails(&self.unreadable, object)?;
             Ok(self.of(object))
         }
         .boxed()
@@ -73,11 +88,7 @@ impl RetentionDates for Dates {
     ) -> BoxFuture<'a, Result<(), VaultError>> {
         async move {
             self.is_there(object).await?;
-            let refused = |why: &str| Err(VaultError::new(ErrorKind::Refused, why.to_owned()));
-            let named = *self.refuses.lock().unwrap();
-            if named.is_some_and(|part| object.as_ref().contains(part)) {
-                return refused("not this one");
-            }
+            Self::fails(&self.refuses, object)?;
             assert_eq!(retention.until.timestamp_subsec_nanos(), 0, "whole seconds");
             if let Some(held) = self
                 .of(object)
@@ -92,7 +103,10 @@ impl RetentionDates for Dates {
                     "{object}: a weaker mode was asked for"
                 );
                 if retention.mode != held.mode {
-                    return refused("the mode of a date that stands is not changed");
+                    return Err(VaultError::new(
+                        ErrorKind::Refused,
+                        "the mode of a date that stands is not changed",
+                    ));
                 }
             }
             self.held.lock().unwrap().insert(object.clone(), retention);
