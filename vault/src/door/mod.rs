@@ -4,7 +4,10 @@
 //! [`Caller`] tells handlers who asks.
 
 mod accept;
+mod handshakes;
 mod identity;
+mod tls_files;
 
 pub use accept::{Caller, Door, Stream};
-pub use identity::{Identity, TlsFiles};
+pub use identity::Identity;
+pub use tls_files::TlsFiles;
