@@ -86,6 +86,13 @@ impl VaultError {
         self
     }
 
+    /// Whether the store does not accept the credentials, whatever was asked.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        let store = self.source.as_deref();
+        let store = store.and_then(|source| source.downcast_ref::<object_store::Error>());
+        matches!(store, Some(object_store::Error::Unauthenticated { .. }))
+    }
+
     /// Whether the bytes of an object are what is wrong, and not the store or this program.
     pub(crate) fn is_damage(&self) -> bool {
         let decoded = match &self.source {

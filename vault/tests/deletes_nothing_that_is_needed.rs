@@ -9,6 +9,7 @@
 )]
 
 #[path = "world/clock.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod clock;
 #[allow(dead_code, reason = "other tests use what this one does not")]
 mod world;

@@ -337,6 +337,7 @@ async fn apply(
         Progress::Swept {
             round,
             objects,
+            deleted,
             left,
         } => {
             if !left.is_empty() {
@@ -352,12 +353,15 @@ async fn apply(
                 ));
             }
             (
-                json!({"did": "swept", "round": round, "objects": objects.objects(), "bytes": objects.bytes,
+                json!({"did": "swept", "round": round, "objects": deleted, "bytes": objects.bytes,
                        "left": left.iter().map(|damage| &damage.name).collect::<Vec<_>>()}),
                 format!(
-                    "round {round}: {} objects, {}, are deleted",
-                    objects.objects(),
-                    bytes(objects.bytes)
+                    "round {round}: {deleted} objects{} are deleted",
+                    if left.is_empty() {
+                        format!(", {},", bytes(objects.bytes))
+                    } else {
+                        format!(" of {}", objects.objects())
+                    }
                 ),
             )
         }

@@ -60,6 +60,8 @@ pub enum Progress {
         round: u32,
         /// What it was to delete.
         objects: ObjectList,
+        /// How many of these are deleted: not what is left, nor the chunks of a base that is.
+        deleted: usize,
         /// What the store did not delete, locked objects for one. A later round tries again.
         left: Vec<Damage>,
     },
@@ -280,7 +282,7 @@ impl Cluster {
             decided = rounds.objects(round, Part::Sweep).await?;
         }
         let objects = decided.ok_or_else(|| self.vanished(round, "its list"))?;
-        let left = self.delete(&objects).await?;
+        let (deleted, left) = self.delete(&objects).await?;
         rounds.write(round, Part::Swept, &[]).await?;
         // What was announced is settled for good, and is not asked again.
         let announced = self.announced().await?;
@@ -292,6 +294,7 @@ impl Cluster {
         Ok(Progress::Swept {
             round,
             objects,
+            deleted,
             left,
         })
     }
@@ -328,9 +331,10 @@ impl Cluster {
         Ok(objects)
     }
 
-    /// Deletes, bases before the chunks that they list. Returns what the store refuses to delete.
-    async fn delete(&self, objects: &ObjectList) -> Result<Vec<Damage>, VaultError> {
+    /// Deletes, bases before the chunks that they list. Returns how many went, and what the store refuses to delete.
+    async fn delete(&self, objects: &ObjectList) -> Result<(usize, Vec<Damage>), VaultError> {
         let mut left = Vec::new();
+        let mut deleted = 0;
         // A base that stays needs its chunks.
         let mut needed = HashSet::new();
         let timelines = self.timelines().await?;
@@ -339,6 +343,8 @@ impl Cluster {
             if let Some(refused) = self.refused(base).await? {
                 left.push(refused);
                 needed.extend(listed);
+            } else {
+                deleted += 1;
             }
         }
         let chunks = objects.chunks.iter().copied();
@@ -351,9 +357,12 @@ impl Cluster {
             .map(async |name| self.refused(&name).await)
             .buffer_unordered(PARALLEL_DELETES);
         while let Some(refused) = deletions.next().await {
-            left.extend(refused?);
+            match refused? {
+                Some(refused) => left.push(refused),
+                None => deleted += 1,
+            }
         }
-        Ok(left)
+        Ok((deleted, left))
     }
 
     async fn listed_chunks(
@@ -377,14 +386,16 @@ impl Cluster {
         Ok(Vec::new())
     }
 
-    /// Deletes one object; what the store says when it refuses.
+    /// Deletes one object; what the store says when it refuses. Credentials that it does not accept are no matter of one object.
     async fn refused(&self, name: &str) -> Result<Option<Damage>, VaultError> {
         match self.remove(name).await {
             Ok(()) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::Config => Ok(Some(Damage {
-                name: name.to_owned(),
-                reason: error.to_string(),
-            })),
+            Err(error) if error.kind() == ErrorKind::Config && !error.is_unauthenticated() => {
+                Ok(Some(Damage {
+                    name: name.to_owned(),
+                    reason: error.to_string(),
+                }))
+            }
             Err(error) => Err(error),
         }
     }

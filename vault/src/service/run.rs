@@ -23,7 +23,7 @@ use crate::vault::Vault;
 
 /// A wait is cut into pieces of this, for a clock that is set or a machine that slept.
 const NAP: Duration = Duration::from_secs(30);
-/// More objects that could not be locked are not named one by one.
+/// More objects that could not be locked, or deleted, are not named one by one.
 const NAMED: usize = 20;
 
 /// Does the jobs of one service.
@@ -317,15 +317,29 @@ fn tell(cluster: &str, progress: &Progress) {
         Progress::Swept {
             round,
             objects,
+            deleted,
             left,
-        } => tracing::info!(
-            cluster,
-            round,
-            objects = objects.objects(),
-            bytes = objects.bytes,
-            left = left.len(),
-            "deleted"
-        ),
+        } => {
+            // Of what is left the bytes are not known one by one.
+            let bytes = left.is_empty().then_some(objects.bytes);
+            tracing::info!(
+                cluster,
+                round,
+                objects = deleted,
+                bytes,
+                left = left.len(),
+                "deleted"
+            );
+            for damage in left.iter().take(NAMED) {
+                tracing::warn!(
+                    cluster,
+                    round,
+                    object = damage.name,
+                    error = damage.reason,
+                    "an object could not be deleted; a later round tries again"
+                );
+            }
+        }
     }
 }
 

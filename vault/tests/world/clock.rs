@@ -12,8 +12,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,6 +25,26 @@ pub(crate) struct Shared {
     now_ms: AtomicI64,
     stored: Mutex<HashMap<Path, DateTime<Utc>>>,
     random: Mutex<StdRng>,
+    denied: Mutex<Option<(&'static str, Denial)>>,
+}
+
+/// Why something is not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// The right is missing, or it is locked.
+    Permission,
+    /// The store does not know who asks.
+    Credentials,
+}
+
+impl Denial {
+    fn error(self, path: &Path) -> Error {
+        let (path, source) = (path.to_string(), "denied by a test".into());
+        match self {
+            Self::Permission => Error::PermissionDenied { path, source },
+            Self::Credentials => Error::Unauthenticated { path, source },
+        }
+    }
 }
 
 impl Shared {
@@ -34,7 +54,19 @@ impl Shared {
             now_ms: AtomicI64::new(1_750_000_000_000),
             stored: Mutex::default(),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
+            denied: Mutex::default(),
         })
+    }
+
+    /// From now on, objects whose names have this part are not deleted.
+    pub(crate) fn deny(&self, denied: Option<(&'static str, Denial)>) {
+        *self.denied.lock().unwrap() = denied;
+    }
+
+    fn denial(&self, path: &Path) -> Option<Error> {
+        let denied = *self.denied.lock().unwrap();
+        let denied = denied.filter(|(part, _)| path.as_ref().contains(part));
+        denied.map(|(_, denial)| denial.error(path))
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -179,6 +211,9 @@ impl ObjectStore for View {
                     }
                     if stops {
                         std::future::pending::<()>().await;
+                    }
+                    if let Some(denied) = shared.denial(&location) {
+                        return Err(denied);
                     }
                     let deleted =
                         object_store::ObjectStoreExt::delete(&shared.inner, &location).await;

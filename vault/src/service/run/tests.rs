@@ -1,11 +1,14 @@
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use revkeep_harness::{Fault, FaultyStore, Request};
+use revkeep_schemas::manifest::ObjectList;
 
 use super::*;
+use crate::inventory::Damage;
 use crate::service::ProofOptions;
 
 /// A service whose listings of clusters meet a fate, and how many of them there were.
@@ -83,4 +86,56 @@ async fn what_failed_counts_whoever_had_it_done() {
     runner.due(Job::CatalogSync, Utc::now()).await.unwrap_err();
     let state = runner.state.jobs().remove(&Job::CatalogSync).unwrap();
     assert_eq!((state.succeeded, state.failed), (0, 1));
+}
+
+/// What is logged while it runs.
+fn logged(what: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let pen = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || pen.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, what);
+    let bytes = log.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn what_could_not_be_deleted_is_no_success() {
+    let left = |at: usize| Damage {
+        name: format!("segment-{at}"),
+        reason: "it is locked".to_owned(),
+    };
+    let swept = |left: Vec<Damage>| Progress::Swept {
+        round: 7,
+        objects: ObjectList {
+            bytes: 4_321,
+            ..ObjectList::default()
+        },
+        deleted: 60,
+        left,
+    };
+    let all = logged(|| tell("prod", &swept(Vec::new())));
+    assert!(all.contains("objects=60 bytes=4321 left=0"), "{all}");
+    assert!(!all.contains("WARN"), "{all}");
+    let part = logged(|| tell("prod", &swept((0..NAMED + 5).map(left).collect())));
+    assert!(part.contains("objects=60 left=25"), "{part}");
+    let named: Vec<_> = part.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(named.len(), NAMED, "{part}");
+    assert!(
+        named[3].contains("segment-3") && named[3].contains("it is locked"),
+        "{part}"
+    );
 }
