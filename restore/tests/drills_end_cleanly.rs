@@ -262,6 +262,29 @@ fn any_revision_is_of_any_timeline_and_damage_beside_it_is_told() {
 }
 
 #[test]
+fn a_timeline_whose_record_is_damaged_ends_no_drill_of_the_others() {
+    let place = Place::new(&["c"]);
+    place.etcd("exit 1");
+    let record = place.path().join("vault/clusters/c/0001/timeline");
+    let content = fs::read(&record).unwrap();
+    fs::write(&record, b"nothing").unwrap();
+    for drills in 1..8 {
+        let (code, told) = place.drill(" --random");
+        // It boots, and that is what fails.
+        assert_eq!((code, place.starts().len()), (13, drills), "{told}");
+        assert!(told.contains("of timeline 0002"), "{told}");
+        let damaged = told.lines().find(|line| line.starts_with("  damaged"));
+        assert!(damaged.unwrap().contains("c/0001/timeline"), "{told}");
+        assert_eq!(place.receipts(), drills);
+    }
+    fs::write(&record, content).unwrap();
+    let info = place.run("info c -w json");
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    let summary = info["proofs"].to_string();
+    assert!(summary.contains("c/0001/timeline"), "{info:#}");
+}
+
+#[test]
 fn what_is_wrong_is_told_whatever_else_fails() {
     let place = Place::new(&["a", "b", "c"]);
     let verify = |ledger: &str| {
