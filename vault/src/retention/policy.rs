@@ -70,7 +70,7 @@ pub struct Policy {
     pub zone: Tz,
     labels: BTreeMap<String, Vec<String>>,
     default: RuleSet,
-    overrides: Vec<Override>,
+    overrides: Vec<RuleSet>,
 }
 
 #[derive(Deserialize)]
@@ -83,12 +83,16 @@ struct File {
     #[serde(default)]
     default: RuleSet,
     #[serde(default, rename = "override")]
-    overrides: Vec<Spanned<Override>>,
+    overrides: Vec<Spanned<RuleSet>>,
 }
 
+/// The keys of `[default]`, which names no clusters, and of an override. One type for both: with `flatten` errors would lose
+/// their place, and unknown keys be let through.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RuleSet {
+    cluster: Option<Spanned<String>>,
+    label: Option<Spanned<String>>,
     window: Option<Time>,
     hourly: Option<u32>,
     daily: Option<u32>,
@@ -103,52 +107,28 @@ struct RuleSet {
     warn_size: Option<Size>,
     lock: Option<LockWord>,
     lock_for: Option<Time>,
-}
-
-// Its own copy of the fields: `flatten` knows no unknown keys.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Override {
-    cluster: Option<String>,
-    label: Option<String>,
-    window: Option<Time>,
-    hourly: Option<u32>,
-    daily: Option<u32>,
-    weekly: Option<u32>,
-    monthly: Option<u32>,
-    yearly: Option<u32>,
-    #[serde(alias = "max-backups")]
-    keep_last: Option<u32>,
-    exponential: Option<u32>,
-    minimum: Option<u32>,
-    grace: Option<Time>,
-    warn_size: Option<Size>,
-    lock: Option<LockWord>,
-    lock_for: Option<Time>,
-}
-
-impl Override {
-    fn rules(&self) -> RuleSet {
-        RuleSet {
-            window: self.window,
-            hourly: self.hourly,
-            daily: self.daily,
-            weekly: self.weekly,
-            monthly: self.monthly,
-            yearly: self.yearly,
-            keep_last: self.keep_last,
-            exponential: self.exponential,
-            minimum: self.minimum,
-            grace: self.grace,
-            warn_size: self.warn_size,
-            lock: self.lock,
-            lock_for: self.lock_for,
-        }
-    }
 }
 
 impl RuleSet {
-    fn over(self, rules: &Rules) -> Rules {
+    /// Where it names clusters.
+    fn names_at(&self) -> Option<Range<usize>> {
+        let named = self.cluster.as_ref().or(self.label.as_ref());
+        named.map(Spanned::span)
+    }
+
+    /// Whether it is for a cluster.
+    fn fits(&self, cluster: &ClusterName, labels: &BTreeMap<String, Vec<String>>) -> bool {
+        let fits = |pattern: &String| matches(pattern, cluster.as_str());
+        let labelled = |label: &String| {
+            let patterns = labels.get(label);
+            patterns.is_some_and(|patterns| patterns.iter().any(fits))
+        };
+        let cluster = self.cluster.as_ref().map(Spanned::get_ref);
+        let label = self.label.as_ref().map(Spanned::get_ref);
+        cluster.is_some_and(fits) || label.is_some_and(labelled)
+    }
+
+    fn over(&self, rules: &Rules) -> Rules {
         Rules {
             window: self.window.map_or(rules.window, |time| time.0),
             hourly: self.hourly.unwrap_or(rules.hourly),
@@ -212,6 +192,10 @@ impl Policy {
                 &format!("{}{}", error.message(), meant(error.message())),
             )
         })?;
+        if let Some(at) = file.default.names_at() {
+            let what = "[default] is for all clusters: name some in an [[override]]";
+            return Err(wrong(Some(at), what));
+        }
         let mut overrides = Vec::new();
         for one in file.overrides {
             let span = one.span();
@@ -220,7 +204,7 @@ impl Policy {
                 let what = "an override needs either cluster, such as \"prod-*\", or label";
                 return Err(wrong(Some(span), what));
             }
-            if let Some(label) = &one.label
+            if let Some(label) = one.label.as_ref().map(Spanned::get_ref)
                 && !file.labels.contains_key(label)
             {
                 let known: Vec<_> = file.labels.keys().map(String::as_str).collect();
@@ -281,18 +265,17 @@ impl Policy {
         labelled.map(|(label, _)| label.as_str())
     }
 
+    /// The overrides that fit a cluster, in their order.
+    fn overrides_of<'a>(&'a self, cluster: &'a ClusterName) -> impl Iterator<Item = &'a RuleSet> {
+        let all = self.overrides.iter();
+        all.filter(move |one| one.fits(cluster, &self.labels))
+    }
+
     /// The rules for a cluster.
     pub fn rules(&self, cluster: &ClusterName) -> Rules {
-        let fits = |pattern: &String| matches(pattern, cluster.as_str());
-        let labelled = |label: &String| {
-            let patterns = self.labels.get(label);
-            patterns.is_some_and(|patterns| patterns.iter().any(fits))
-        };
-        let mut rules = self.default.clone().over(&Rules::default());
-        for one in &self.overrides {
-            if one.cluster.as_ref().is_some_and(fits) || one.label.as_ref().is_some_and(labelled) {
-                rules = one.rules().over(&rules);
-            }
+        let mut rules = self.default.over(&Rules::default());
+        for one in self.overrides_of(cluster) {
+            rules = one.over(&rules);
         }
         rules
     }
@@ -405,6 +388,18 @@ mod tests {
         let text = wrong("[labels]\ngold = ['a']\n[[override]]\nlabel = 'golt'\nwindow = '1d'\n");
         assert!(text.contains("did you mean gold?"), "{text}");
         assert!(wrong("[[override]]\nwindow = '1d'\n").contains("either cluster"));
+        let text = wrong("[[override]]\ncluster = 'a'\nwindow = 'soon'\n");
+        assert!(text.starts_with("keep.toml:3:10: "), "{text}");
+        let text = wrong("[[override]]\ncluster = 'a'\nwindw = '1d'\n");
+        assert!(
+            text.starts_with("keep.toml:3:1: unknown field `windw`"),
+            "{text}"
+        );
+        let text = wrong("[default]\ndaily = 1\nlabel = 'gold'\n");
+        assert!(
+            text.starts_with("keep.toml:3:9: [default] is for all"),
+            "{text}"
+        );
         assert!(wrong("[default]\nminimum = 0\n").starts_with("keep.toml:2:1: minimum"));
         assert!(wrong("time-zone = 'Mars/Olympus'").starts_with("keep.toml:1:"));
         assert!(wrong("[default]\ndaily = -1\n").starts_with("keep.toml:2:9: "));

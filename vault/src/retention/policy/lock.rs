@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use revkeep_schemas::names::ClusterName;
 use serde::Deserialize;
 
-use super::{Override, Policy, RuleSet, Time, matches};
+use super::{Policy, RuleSet, Time};
 use crate::lock::{Lock, LockMode};
 
 /// A date that is over before the next run protects nothing; and who writes 14m may mean months.
@@ -44,15 +44,6 @@ impl From<&RuleSet> for Keys {
         Self {
             lock: rules.lock,
             lock_for: rules.lock_for,
-        }
-    }
-}
-
-impl From<&Override> for Keys {
-    fn from(one: &Override) -> Self {
-        Self {
-            lock: one.lock,
-            lock_for: one.lock_for,
         }
     }
 }
@@ -99,20 +90,13 @@ impl Keys {
 impl Policy {
     /// The lock of a cluster's objects; `None` where they get no dates.
     pub fn lock(&self, cluster: &ClusterName) -> Option<Lock> {
-        let fits = |pattern: &String| matches(pattern, cluster.as_str());
-        let labelled = |label: &String| {
-            let patterns = self.labels.get(label);
-            patterns.is_some_and(|patterns| patterns.iter().any(fits))
-        };
         let mut keys = Keys::from(&self.default);
-        for one in &self.overrides {
-            if one.cluster.as_ref().is_some_and(fits) || one.label.as_ref().is_some_and(labelled) {
-                let over = Keys::from(one);
-                keys = Keys {
-                    lock: over.lock.or(keys.lock),
-                    lock_for: over.lock_for.or(keys.lock_for),
-                };
-            }
+        for one in self.overrides_of(cluster) {
+            let over = Keys::from(one);
+            keys = Keys {
+                lock: over.lock.or(keys.lock),
+                lock_for: over.lock_for.or(keys.lock_for),
+            };
         }
         Some(Lock {
             mode: keys.lock?.mode()?,
