@@ -6,73 +6,25 @@
 
 mod world;
 
-use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat};
-use revkeep_schemas::kv::KeyValue;
-use revkeep_schemas::{Revision, Row, RowKey, RowSource};
+use revkeep_schemas::{Revision, RowSource};
 use revkeep_vault::{BaseFacts, ClusterName, SourceIdentity, Timeline, Vault};
 use serde_json::Value as Json;
-use world::{revkeep, url};
+use world::{Rows, revkeep, url};
 
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
 /// A row for each revision, of a key of its own; those before the last one have this value.
-struct Rows {
-    next: i64,
-    last: i64,
-    value: &'static str,
-    row: Vec<u8>,
-}
-
-impl Rows {
-    fn up_to(last: i64, value: &'static str) -> Self {
-        Self {
-            next: 2,
-            last,
-            value,
-            row: Vec::new(),
-        }
-    }
-}
-
-impl RowSource for Rows {
-    type Error = Infallible;
-
-    fn next_row(&mut self) -> Result<Option<Row<'_>>, Infallible> {
-        if self.next > self.last {
-            return Ok(None);
-        }
-        let main = self.next;
-        self.next += 1;
-        let value = if main == self.last {
-            "last"
-        } else {
-            self.value
-        };
-        self.row = KeyValue {
-            key: &main.to_be_bytes(),
-            create_revision: main,
-            mod_revision: main,
-            version: 1,
-            value: value.as_bytes(),
-            lease: 0,
-        }
-        .encode();
-        let key = RowKey {
-            main: Revision(main),
-            sub: 0,
-            tombstone: false,
-        };
-        Ok(Some(Row {
-            key,
-            value: &self.row,
-        }))
-    }
+fn rows(last: i64, value: &'static str) -> Rows<impl Fn(i64) -> Vec<u8>> {
+    Rows::with(last, move |main| {
+        let value = if main == last { "last" } else { value };
+        value.as_bytes().to_vec()
+    })
 }
 
 /// A timeline of cluster `c` in `place/vault` with a base.
@@ -87,8 +39,10 @@ async fn base(place: &Path, last: i64, value: &'static str) -> Timeline {
         finished_unix_ms: EPOCH_MS + last * 1000,
         ..BaseFacts::default()
     };
-    let rows = Rows::up_to(last, value);
-    timeline.write_base(facts, rows, None).await.unwrap();
+    timeline
+        .write_base(facts, rows(last, value), None)
+        .await
+        .unwrap();
     timeline
 }
 
@@ -153,7 +107,7 @@ async fn the_time_of_a_file_does_not_make_its_revision_older() {
     let place = place.path();
     let timeline = base(place, 5, "v").await;
     let mut writer = timeline.segment_writer(0, 1);
-    let mut rows = Rows::up_to(10, "v");
+    let mut rows = rows(10, "v");
     while let Some(row) = rows.next_row().unwrap() {
         let main = row.key.main.0;
         if main > 5 {

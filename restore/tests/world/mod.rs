@@ -21,25 +21,40 @@ const VALUE_BYTES: usize = 4096;
 pub(crate) const LARGE_ROWS: i64 = 16_000;
 
 /// One row for each revision from 2 to `last`, each of a key of its own.
-pub(crate) struct Rows {
+pub(crate) struct Rows<V> {
     next: i64,
     last: i64,
-    value_bytes: usize,
-    value: Vec<u8>,
+    /// The value of a revision.
+    value: V,
+    row: Vec<u8>,
 }
 
-impl Rows {
-    pub(crate) fn up_to(last: i64, value_bytes: usize) -> Self {
+impl Rows<fn(i64) -> Vec<u8>> {
+    /// Values of so many bytes, not compressible to nothing, so that the vault has a size, too.
+    pub(crate) fn up_to(last: i64, value_bytes: usize) -> Rows<impl Fn(i64) -> Vec<u8>> {
+        Rows::with(last, move |main| {
+            let mut state = main.cast_unsigned();
+            let bytes = (0..value_bytes).map(|_| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                (state >> 60).to_le_bytes()[0]
+            });
+            bytes.collect()
+        })
+    }
+}
+
+impl<V: Fn(i64) -> Vec<u8>> Rows<V> {
+    pub(crate) const fn with(last: i64, value: V) -> Self {
         Self {
             next: 2,
             last,
-            value_bytes,
-            value: Vec::new(),
+            value,
+            row: Vec::new(),
         }
     }
 }
 
-impl RowSource for Rows {
+impl<V: Fn(i64) -> Vec<u8>> RowSource for Rows<V> {
     type Error = Infallible;
 
     fn next_row(&mut self) -> Result<Option<Row<'_>>, Infallible> {
@@ -48,20 +63,12 @@ impl RowSource for Rows {
         }
         let main = self.next;
         self.next += 1;
-        // Not compressible to nothing, so that the vault has a size, too.
-        let mut state = main.cast_unsigned();
-        let value: Vec<u8> = (0..self.value_bytes)
-            .map(|_| {
-                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-                (state >> 60).to_le_bytes()[0]
-            })
-            .collect();
-        self.value = KeyValue {
+        self.row = KeyValue {
             key: &main.to_be_bytes(),
             create_revision: main,
             mod_revision: main,
             version: 1,
-            value: &value,
+            value: &(self.value)(main),
             lease: 0,
         }
         .encode();
@@ -72,7 +79,7 @@ impl RowSource for Rows {
         };
         Ok(Some(Row {
             key,
-            value: &self.value,
+            value: &self.row,
         }))
     }
 }

@@ -3,6 +3,8 @@
 use revkeep_harness::Postgres;
 use revkeep_vault::catalog::{Catalog, CatalogUrl};
 
+use crate::history::World;
+
 /// A place for catalogs, each test in one of its own.
 pub(crate) enum Database {
     Sqlite(tempfile::TempDir),
@@ -31,6 +33,13 @@ impl Database {
     /// An empty catalog of this name.
     pub(crate) async fn catalog(&self, name: &str) -> Catalog {
         Catalog::open(&self.url(name).await).await.unwrap()
+    }
+
+    /// A catalog of this name that knows what is there now.
+    pub(crate) async fn filled(&self, name: &str, world: &World) -> Catalog {
+        let catalog = self.catalog(name).await;
+        world.fill(&catalog).await;
+        catalog
     }
 }
 

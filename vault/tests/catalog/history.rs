@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use revkeep_harness::{FaultyStore, Request};
 use revkeep_schemas::Revision;
 use revkeep_schemas::names::{ClusterName, PinName, TimelineId};
+use revkeep_vault::catalog::{Catalog, SyncOptions, SyncReport};
 use revkeep_vault::{
     BaseFacts, Checkpoint, Cluster, Head, PinRecord, ProofKind, Receipt, SourceIdentity, Timeline,
     Vault,
@@ -83,6 +84,13 @@ impl World {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.clock_ms).unwrap()
+    }
+
+    /// Has a catalog see what is there now.
+    pub(crate) async fn fill(&self, catalog: &Catalog) -> SyncReport {
+        let options = SyncOptions::default();
+        let filled = catalog.sync(&self.vault, &options, self.now()).await;
+        filled.unwrap()
     }
 
     pub(crate) fn cluster(&self, name: &str) -> Cluster {

@@ -35,11 +35,7 @@ async fn what_can_be_restored_and_when_it_was_seen() {
                 for _ in 0..12 {
                     world.step(3).await;
                 }
-                let options = SyncOptions::default();
-                catalog
-                    .sync(&world.vault, &options, world.now())
-                    .await
-                    .unwrap();
+                world.fill(&catalog).await;
                 for name in world.vault.clusters().await.unwrap() {
                     let cluster = world.vault.cluster(&name);
                     let context = format!("seed {seed}, round {round}");
@@ -189,12 +185,7 @@ async fn which_segments_touch_a_key() {
         for first in (2..200).step_by(5) {
             world.segment(&timeline, 0, first, first + 4).await;
         }
-        let catalog = database.catalog("touching").await;
-        let options = SyncOptions::default();
-        catalog
-            .sync(&world.vault, &options, world.now())
-            .await
-            .unwrap();
+        let catalog = database.filled("touching", &world).await;
         let scope = scope(&timeline);
         for (key, prefix) in [
             ("key-3", false),
@@ -278,12 +269,7 @@ async fn touching_segments_come_page_by_page() {
         }
         world.segment(&timeline, 1, 2, 40).await;
         world.segment(&timeline, 0, 60, 102).await;
-        let catalog = database.catalog("pages").await;
-        let options = SyncOptions::default();
-        catalog
-            .sync(&world.vault, &options, world.now())
-            .await
-            .unwrap();
+        let catalog = database.filled("pages", &world).await;
         let scope = scope(&timeline);
         let there = timeline.segments().await.unwrap();
         // Gone since: nothing is left of pages that name these alone.
@@ -347,12 +333,7 @@ async fn what_could_not_be_read_is_not_called_exact() {
         let timeline = world.timeline("prod").await;
         world.base(&timeline, 0, 1).await;
         world.segment(&timeline, 0, 2, 400).await;
-        let catalog = database.catalog("exact").await;
-        let options = SyncOptions::default();
-        catalog
-            .sync(&world.vault, &options, world.now())
-            .await
-            .unwrap();
+        let catalog = database.filled("exact", &world).await;
         let scope = scope(&timeline);
         let entry = timeline.segments().await.unwrap().remove(0);
         let index = timeline.segment_index(&entry).await.unwrap();
@@ -410,12 +391,7 @@ async fn how_much_is_held() {
             }
             world.segment(&timeline, 1, 4, 6).await;
         }
-        let catalog = database.catalog("usage").await;
-        let options = SyncOptions::default();
-        catalog
-            .sync(&world.vault, &options, world.now())
-            .await
-            .unwrap();
+        let catalog = database.filled("usage", &world).await;
         let today = chrono::Utc::now().timestamp_millis();
         let mut all = (0, 0);
         for name in ["small", "large"] {

@@ -1,9 +1,13 @@
 //! Lost, filled by several at once, with a damaged object or a store that fails: the catalog is right afterwards.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use revkeep_harness::{Fault, FaultyStore, Request};
 use revkeep_schemas::Revision;
+use revkeep_vault::Vault;
 use revkeep_vault::catalog::query::Scope;
 use revkeep_vault::catalog::{Catalog, SyncOptions};
 
@@ -24,11 +28,7 @@ async fn grown(seed: u64) -> World {
 
 /// What a catalog of its own, filled at once, says.
 async fn truth(database: &Database, world: &World, name: &str) -> String {
-    let catalog = database.catalog(name).await;
-    catalog
-        .sync(&world.vault, &options(), world.now())
-        .await
-        .unwrap();
+    let catalog = database.filled(name, world).await;
     dump(&catalog).await
 }
 
@@ -71,11 +71,7 @@ async fn several_that_fill_it_at_once() {
 async fn removed_while_it_is_in_use() {
     for database in Database::all().await {
         let mut world = grown(22).await;
-        let catalog = database.catalog("removed").await;
-        catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        let catalog = database.filled("removed", &world).await;
         match &database {
             Database::Sqlite(_) => std::fs::remove_file(catalog.url().file().unwrap()).unwrap(),
             Database::Postgres(server) => {
@@ -86,10 +82,7 @@ async fn removed_while_it_is_in_use() {
         for _ in 0..10 {
             world.step(6).await;
         }
-        catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        world.fill(&catalog).await;
         assert_eq!(
             dump(&catalog).await,
             truth(&database, &world, "truth").await
@@ -119,10 +112,7 @@ async fn a_damaged_object_is_named_and_stops_no_other() {
             hit.push(path.as_ref().strip_prefix("p/").unwrap().to_owned());
         }
         let catalog = database.catalog("damage").await;
-        let report = catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        let report = world.fill(&catalog).await;
         assert!(report.failed.is_empty(), "{report:?}");
         let damaged = catalog.damaged(None).await.unwrap();
         let named: Vec<_> = damaged.iter().map(|one| one.name.clone()).collect();
@@ -144,10 +134,7 @@ async fn a_damaged_object_is_named_and_stops_no_other() {
                 world.store.delete(&path).await.unwrap();
             }
         }
-        catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        world.fill(&catalog).await;
         let damaged = catalog.damaged(None).await.unwrap();
         assert!(damaged.iter().all(|one| one.kind != "base"), "{damaged:?}");
     }
@@ -224,30 +211,28 @@ async fn heads_save_listings() {
     assert_eq!(catalog.gaps(&scope).await.unwrap().len(), 1);
 }
 
+/// The vault, of which nobody can list cluster `a`.
+async fn a_cannot_be_listed(world: &World) -> Vault {
+    let inner: Arc<dyn ObjectStore> = world.store.clone();
+    let failing = FaultyStore::new(inner, |request, path| {
+        let hit = request == Request::List && path.as_ref().contains("clusters/a");
+        hit.then_some(Fault::Refused)
+    });
+    let vault = Vault::with_store(Arc::new(failing), Path::from("p")).await;
+    vault.unwrap()
+}
+
 #[tokio::test]
 async fn a_cluster_that_cannot_be_looked_at_stays_as_it_was_known() {
-    use revkeep_harness::{Fault, FaultyStore, Request};
     for database in Database::all().await {
         let mut world = World::new(25).await;
         for name in ["a", "b"] {
             let timeline = world.timeline(name).await;
             world.base(&timeline, 0, 5).await;
         }
-        let catalog = database.catalog("faults").await;
-        catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        let catalog = database.filled("faults", &world).await;
         let before = dump(&catalog).await;
-        let inner: std::sync::Arc<dyn object_store::ObjectStore> = world.store.clone();
-        let failing = FaultyStore::new(inner, |request, path| {
-            let hit = request == Request::List && path.as_ref().contains("clusters/a");
-            hit.then_some(Fault::Refused)
-        });
-        let prefix = object_store::path::Path::from("p");
-        let vault = revkeep_vault::Vault::with_store(std::sync::Arc::new(failing), prefix)
-            .await
-            .unwrap();
+        let vault = a_cannot_be_listed(&world).await;
         let report = catalog.sync(&vault, &options(), world.now()).await.unwrap();
         assert_eq!(report.failed.len(), 1, "{report:?}");
         assert_eq!(report.failed[0].cluster, "a");
@@ -258,10 +243,7 @@ async fn a_cluster_that_cannot_be_looked_at_stays_as_it_was_known() {
         let now = world.now().timestamp_millis();
         let status = catalog.status_of(&scope, &expectations, now).await.unwrap();
         assert_eq!(status.condition.word(), "damaged");
-        catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        world.fill(&catalog).await;
         let status = catalog.status_of(&scope, &expectations, now).await.unwrap();
         assert_eq!(status.condition.word(), "silent");
     }
@@ -270,7 +252,6 @@ async fn a_cluster_that_cannot_be_looked_at_stays_as_it_was_known() {
 /// One that could not be looked at even once is seen all the same, and is no cluster that holds nothing.
 #[tokio::test]
 async fn a_cluster_that_was_never_looked_at_is_a_problem() {
-    use revkeep_harness::{Fault, FaultyStore, Request};
     for database in Database::all().await {
         let mut world = World::new(26).await;
         for name in ["a", "b"] {
@@ -279,15 +260,7 @@ async fn a_cluster_that_was_never_looked_at_is_a_problem() {
             world.put_head(name).await;
         }
         let catalog = database.catalog("never").await;
-        let inner: std::sync::Arc<dyn object_store::ObjectStore> = world.store.clone();
-        let failing = FaultyStore::new(inner, |request, path| {
-            let hit = request == Request::List && path.as_ref().contains("clusters/a");
-            hit.then_some(Fault::Refused)
-        });
-        let prefix = object_store::path::Path::from("p");
-        let vault = revkeep_vault::Vault::with_store(std::sync::Arc::new(failing), prefix)
-            .await
-            .unwrap();
+        let vault = a_cannot_be_listed(&world).await;
         let expectations = revkeep_vault::catalog::query::Expectations::default();
         let now = world.now().timestamp_millis();
         for _ in 0..2 {
@@ -308,10 +281,7 @@ async fn a_cluster_that_was_never_looked_at_is_a_problem() {
             let error = catalog.coverage(&scope).await.unwrap_err();
             assert_eq!(error.kind(), revkeep_vault::ErrorKind::Retry, "{error}");
         }
-        catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        world.fill(&catalog).await;
         assert_eq!(
             dump(&catalog).await,
             truth(&database, &world, "truth").await
@@ -322,7 +292,7 @@ async fn a_cluster_that_was_never_looked_at_is_a_problem() {
 /// A store that has listed the clusters, and keeps the answer until it is let go on.
 #[derive(Debug)]
 struct LateAnswer {
-    inner: std::sync::Arc<dyn object_store::ObjectStore>,
+    inner: Arc<dyn ObjectStore>,
     listed: tokio::sync::Semaphore,
     go_on: tokio::sync::Semaphore,
 }
@@ -397,23 +367,18 @@ async fn a_cluster_that_is_added_meanwhile_stays() {
         let mut world = World::new(27).await;
         world.timeline("a").await;
         let catalog = database.catalog("meanwhile").await;
-        let store = std::sync::Arc::new(LateAnswer {
+        let store = Arc::new(LateAnswer {
             inner: world.store.clone(),
             listed: tokio::sync::Semaphore::new(0),
             go_on: tokio::sync::Semaphore::new(0),
         });
-        let prefix = object_store::path::Path::from("p");
-        let vault = revkeep_vault::Vault::with_store(store.clone(), prefix)
-            .await
-            .unwrap();
+        let vault = Vault::with_store(store.clone(), Path::from("p")).await;
+        let vault = vault.unwrap();
         let (slow, now) = (catalog.clone(), world.now());
         let slow = tokio::spawn(async move { slow.sync(&vault, &options(), now).await.unwrap() });
         let _listed = store.listed.acquire().await.unwrap();
         world.timeline("b").await;
-        catalog
-            .sync(&world.vault, &options(), world.now())
-            .await
-            .unwrap();
+        world.fill(&catalog).await;
         store.go_on.add_permits(9);
         let report = slow.await.unwrap();
         assert_eq!(report.clusters_gone, 0, "{report:?}");
@@ -432,11 +397,7 @@ async fn a_warning_is_worked_in_once() {
     let put = timeline.put_distrust(Revision(8), Revision(14), "another member said otherwise");
     put.await.unwrap();
     let database = Database::Sqlite(tempfile::tempdir().unwrap());
-    let catalog = database.catalog("warned").await;
-    catalog
-        .sync(&world.vault, &options(), world.now())
-        .await
-        .unwrap();
+    let catalog = database.filled("warned", &world).await;
     // A run that no segment holds stays, unless all of them are gone through again.
     let file = catalog.url().file().unwrap().to_owned();
     let sqlite = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
@@ -446,10 +407,7 @@ async fn a_warning_is_worked_in_once() {
     sqlx::query(plant).execute(&pool).await.unwrap();
     world.segment(&timeline, 0, 10, 12).await;
     world.segment(&timeline, 0, 15, 17).await;
-    catalog
-        .sync(&world.vault, &options(), world.now())
-        .await
-        .unwrap();
+    world.fill(&catalog).await;
     let planted = "SELECT COUNT(*) FROM runs WHERE first = 900";
     let planted: i64 = sqlx::query_scalar(planted).fetch_one(&pool).await.unwrap();
     assert_eq!(planted, 1);
