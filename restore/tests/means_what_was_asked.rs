@@ -128,6 +128,13 @@ fn revkeep(place: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+/// A plan for the time at which a revision was seen.
+fn plan_at(place: &Path, revision: i64) -> Output {
+    let plan = ["restore", "c", "--dry-run", "-w", "json"];
+    let seen = seen(revision);
+    revkeep(place, &[&plan[..], &["--to-time", &seen]].concat())
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -188,16 +195,7 @@ async fn a_time_in_a_gap_is_told_to_be_in_one() {
         (9, 9, false),
         (42, 42, false),
     ] {
-        let flags = [
-            "restore",
-            "c",
-            "--to-time",
-            &seen(at),
-            "--dry-run",
-            "-w",
-            "json",
-        ];
-        let plan = json(&revkeep(place, &flags));
+        let plan = json(&plan_at(place, at));
         assert_eq!(plan["revision"], revision, "{plan}");
         let told = plan["notes"].to_string().contains("revisions 11 to 29");
         assert_eq!(told, in_gap, "{plan}");
@@ -243,18 +241,7 @@ async fn a_time_whose_segment_is_damaged_gives_no_older_revision() {
     for first in [101, 106, 111, 156, 196] {
         damage(place, &name(first));
     }
-    let plan = |at: i64| {
-        let flags = [
-            "restore",
-            "c",
-            "--to-time",
-            &seen(at),
-            "--dry-run",
-            "-w",
-            "json",
-        ];
-        revkeep(place, &flags)
-    };
+    let plan = |at: i64| plan_at(place, at);
     for (at, damaged) in [(103, 101), (100, 101), (108, 101), (198, 196)] {
         let refused = plan(at);
         assert_eq!(refused.status.code(), Some(13), "{at}: {refused:?}");

@@ -123,11 +123,7 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: Output,
 ) -> Result<(), RestoreError> {
-    let mut cancelled = signals::cancellation();
-    tokio::select! {
-        done = Box::pin(compare(vault, arguments, output)) => done,
-        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
-    }
+    signals::unless_interrupted(compare(vault, arguments, output)).await
 }
 
 async fn compare(vault: &str, arguments: &Arguments, output: Output) -> Result<(), RestoreError> {

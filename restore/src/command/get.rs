@@ -9,7 +9,7 @@ use super::point::at;
 use super::selection::SelectionArguments;
 use super::value::{What, encoded, shown};
 use super::{Output, past_vault, printed, signals};
-use crate::error::{Kind, RestoreError};
+use crate::error::RestoreError;
 use crate::past::{Version, View, going_around, open, printable};
 use crate::point::{Seen, seen, time};
 
@@ -76,21 +76,11 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: Output,
 ) -> Result<(), RestoreError> {
-    if !arguments.keys.is_given() {
-        return Err(RestoreError::new(
-            Kind::Invalid,
-            "no key is named. Try: a KEY, --prefix PREFIX, or --prefix '' for all",
-        ));
-    }
-    let mut cancelled = signals::cancellation();
-    tokio::select! {
-        done = Box::pin(look_up(vault, arguments, output)) => done,
-        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
-    }
+    signals::unless_interrupted(look_up(vault, arguments, output)).await
 }
 
 async fn look_up(vault: &str, arguments: &Arguments, output: Output) -> Result<(), RestoreError> {
-    let selection = arguments.keys.selection();
+    let selection = arguments.keys.selection()?;
     let wanted = at(&arguments.at)?;
     let cluster = past_vault::open(vault, &arguments.cluster).await?;
     let resolved = open(&cluster, arguments.cluster.timeline(), &wanted).await?;

@@ -90,16 +90,9 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: Output,
 ) -> Result<(), RestoreError> {
-    if !arguments.keys.is_given() {
-        return Err(RestoreError::new(
-            Kind::Invalid,
-            "no key is named. Try: a KEY, --prefix PREFIX, or --prefix '' for all",
-        ));
-    }
-    let selection = arguments.keys.selection();
+    let selection = arguments.keys.selection()?;
     let since = arguments.since.as_deref().map(bound).transpose()?;
     let until = arguments.until.as_deref().map(bound).transpose()?;
-    let mut cancelled = signals::cancellation();
     let telling = async {
         let cluster = past_vault::open(vault, &arguments.cluster).await?;
         let source = Source::open(&cluster, arguments.cluster.timeline()).await?;
@@ -125,10 +118,7 @@ pub(super) async fn run(
         }
         printed(out.end())
     };
-    tokio::select! {
-        told = telling => told,
-        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
-    }
+    signals::unless_interrupted(telling).await
 }
 
 fn closed(error: io::Error) -> RestoreError {

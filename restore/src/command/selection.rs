@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Args};
 
+use crate::error::{Kind, RestoreError};
 use crate::past::Selection;
 
 /// A key, a prefix, or all from a key on.
@@ -20,20 +21,20 @@ pub(super) struct SelectionArguments {
 }
 
 impl SelectionArguments {
-    /// What is wanted; without any of them, everything.
-    pub(super) fn selection(&self) -> Selection {
+    /// What is wanted.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] without any of them: all that there is must be asked for.
+    pub(super) fn selection(&self) -> Result<Selection, RestoreError> {
         let bytes = |text: &String| text.clone().into_bytes();
-        if let Some(key) = &self.key {
-            return Selection::Key(bytes(key));
+        match (&self.key, &self.from_key, &self.prefix) {
+            (Some(key), ..) => Ok(Selection::Key(bytes(key))),
+            (None, Some(from), _) => Ok(Selection::From(bytes(from))),
+            (None, None, Some(prefix)) => Ok(Selection::Prefix(bytes(prefix))),
+            (None, None, None) => Err(RestoreError::new(
+                Kind::Invalid,
+                "no key is named. Try: a KEY, --prefix PREFIX, or --prefix '' for all",
+            )),
         }
-        match &self.from_key {
-            Some(from) => Selection::From(bytes(from)),
-            None => Selection::Prefix(self.prefix.as_ref().map(bytes).unwrap_or_default()),
-        }
-    }
-
-    /// Whether one of them was given.
-    pub(super) const fn is_given(&self) -> bool {
-        self.key.is_some() || self.prefix.is_some() || self.from_key.is_some()
     }
 }

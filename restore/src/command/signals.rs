@@ -3,6 +3,8 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::error::RestoreError;
+
 /// Turns true at the first Ctrl-C, SIGTERM or SIGHUP; under `nohup` the last changes nothing.
 pub(super) fn cancellation() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
@@ -14,6 +16,20 @@ pub(super) fn cancellation() -> watch::Receiver<bool> {
         std::future::pending::<()>().await;
     });
     receiver
+}
+
+/// Does something, unless a signal comes first.
+///
+/// # Errors
+/// [`Kind::Interrupted`](crate::error::Kind::Interrupted) when one does; as what is done.
+pub(super) async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, RestoreError>>,
+) -> Result<T, RestoreError> {
+    let mut cancelled = cancellation();
+    tokio::select! {
+        done = Box::pin(work) => done,
+        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(crate::replay::interrupted()),
+    }
 }
 
 async fn wait() {
