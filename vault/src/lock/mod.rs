@@ -34,7 +34,7 @@
 //!
 //! # When something is damaged
 //!
-//! While a base or a pin cannot be read, or a base lists a chunk that is gone, nobody knows what is needed in its place:
+//! While a base, a pin or a record of a timeline cannot be read, or a base lists a chunk that is gone, nobody knows what is needed in its place:
 //! what the plan lets go may be the only path that is left, and what cannot be read now may be mended. So everything is
 //! kept that is there, what is damaged too, as nothing is deleted then either.
 //!

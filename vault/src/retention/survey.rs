@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
+use revkeep_schemas::manifest::{SourceIdentity, TimelineRecord};
+use revkeep_schemas::names::TimelineId;
 
 use super::history::{History, Pinned, StoredBase, StoredSegment, TimelineHistory};
 use crate::cluster::Cluster;
@@ -21,8 +23,8 @@ const PARALLEL_GETS: usize = 8;
 pub struct Survey {
     /// Its bases, segments and pins.
     pub history: History,
-    /// Bases and pins that cannot be read, and bases that lack a chunk, where that was looked for. What is needed beside or
-    /// in place of them is not known, so while there are any nothing may be deleted.
+    /// Bases, pins and records of timelines that cannot be read, and bases that lack a chunk, where that was looked for. What
+    /// is needed beside or in place of them is not known, so while there are any nothing may be deleted.
     pub damaged: Vec<Damage>,
 }
 
@@ -30,7 +32,7 @@ impl Cluster {
     /// Lists the cluster, and reads the manifests of its bases. `now` should be by the object store's clock.
     ///
     /// # Errors
-    /// `Corrupt` when the record of a timeline is damaged; as the store fails.
+    /// As the store fails.
     pub async fn survey(&self, now: DateTime<Utc>) -> Result<Survey, VaultError> {
         let mut survey = Survey {
             history: History {
@@ -40,9 +42,11 @@ impl Cluster {
             },
             damaged: Vec::new(),
         };
-        for timeline in self.timelines().await? {
-            let history = timeline.history(&mut survey.damaged).await?;
-            survey.history.timelines.push(history);
+        for id in self.timeline_ids().await? {
+            if let Some(timeline) = self.surveyed(id, &mut survey.damaged).await? {
+                let history = timeline.history(&mut survey.damaged).await?;
+                survey.history.timelines.push(history);
+            }
         }
         // Last, so that a pin which was set before this began is seen.
         for name in self.pin_names().await? {
@@ -67,6 +71,38 @@ impl Cluster {
             }
         }
         Ok(survey)
+    }
+
+    /// A timeline whose folder was listed; `None` while there is only the folder. What it holds has names that tell enough, so
+    /// one whose record is damaged is looked at all the same.
+    async fn surveyed(
+        &self,
+        id: TimelineId,
+        damaged: &mut Vec<Damage>,
+    ) -> Result<Option<Timeline>, VaultError> {
+        match self.timeline(id).await {
+            Err(error) if error.is_damage() => {
+                damaged.push(Damage {
+                    name: self.timeline_name(id).path(),
+                    reason: error.to_string(),
+                });
+                let record = TimelineRecord {
+                    source: SourceIdentity::default(),
+                    parent: None,
+                    fork_at_most: false,
+                };
+                Ok(Some(self.known_timeline(id, record)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let folder = layout::timeline_folder(&self.name, id);
+                if self.vault.objects.list(&folder).await?.is_empty() {
+                    return Ok(None);
+                }
+                // It was written just now; or it is gone, and that must be told.
+                self.timeline(id).await.map(Some)
+            }
+            other => other.map(Some),
+        }
     }
 
     /// All chunks that are there: when they were stored, and their bytes.

@@ -55,6 +55,7 @@ async fn whatever_is_damaged_all_that_is_left_is_held() {
         (chunk.as_str(), Harm::Lost),
         (newest.name.as_str(), Harm::Garbage),
         ("clusters/prod/pins/pin-1", Harm::Garbage),
+        ("clusters/prod/0001/timeline", Harm::Garbage),
     ] {
         // All dates have passed by now.
         world.shared.advance(TimeDelta::days(60));
