@@ -1,7 +1,7 @@
-//! Fills a vault with a large cluster, for measuring restores: `large_vault URL LIVE_BYTES EVENTS`.
+//! Fills a vault with a large cluster, for measuring restores: `large_vault URL LIVE_BYTES EVENTS EVENT_BYTES`.
 //!
 //! The base holds `LIVE_BYTES` of objects of 1 KiB under `/registry/…`; each event after it rewrites a random one of
-//! them. Values are half random, half repeated, so that they compress about as real objects do. The same arguments give
+//! them with a value of `EVENT_BYTES`. Values are half random, half repeated, so that they compress about as real objects do. The same arguments give
 //! the same rows. The base carries the HashKV that etcd reports for these rows.
 
 use std::convert::Infallible;
@@ -15,19 +15,20 @@ use revkeep_schemas::{Revision, Row, RowKey, RowSource};
 use revkeep_vault::{BaseFacts, Vault};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+/// Of the objects in the base.
 const VALUE_BYTES: usize = 1024;
 /// Events of one segment; each is a transaction of its own, as Kubernetes writes one object at a time.
 const EVENTS_PER_SEGMENT: i64 = 20_000;
 
 /// The row of one write of one object.
-fn write(object: i64, revision: i64, created: i64, version: i64) -> Vec<u8> {
-    let mut value = Vec::with_capacity(VALUE_BYTES);
+fn write(object: i64, revision: i64, created: i64, version: i64, bytes: usize) -> Vec<u8> {
+    let mut value = Vec::with_capacity(bytes);
     let mut state = xxh3_64_with_seed(&object.to_le_bytes(), revision.unsigned_abs());
-    while value.len() < VALUE_BYTES / 2 {
+    while value.len() < bytes / 2 {
         state = xxh3_64_with_seed(&state.to_le_bytes(), 0);
         value.extend_from_slice(&state.to_le_bytes());
     }
-    value.resize(VALUE_BYTES, b'x');
+    value.resize(bytes, b'x');
     let key = format!(
         "/registry/pods/namespace-{:03}/pod-{object:08}",
         object % 500
@@ -59,7 +60,7 @@ impl RowSource for Live {
             return Ok(None);
         }
         let revision = self.next + 2;
-        self.value = write(self.next, revision, revision, 1);
+        self.value = write(self.next, revision, revision, 1, VALUE_BYTES);
         self.next += 1;
         let key = RowKey {
             main: Revision(revision),
@@ -80,6 +81,7 @@ async fn main() -> Result<()> {
     let vault = Vault::create(&argument("URL")?).await?;
     let live_bytes: i64 = argument("LIVE_BYTES")?.parse()?;
     let events: i64 = argument("EVENTS")?.parse()?;
+    let event_bytes: usize = argument("EVENT_BYTES")?.parse()?;
     let objects = live_bytes / i64::try_from(VALUE_BYTES)?;
     let etcd_version = "3.5.35".to_owned();
     let source = SourceIdentity {
@@ -134,7 +136,7 @@ async fn main() -> Result<()> {
                 .context("an object")?;
             *version += 1;
             let object = i64::try_from(random)?;
-            let value = write(object, revision, object + 2, *version);
+            let value = write(object, revision, object + 2, *version, event_bytes);
             let key = RowKey {
                 main: Revision(revision),
                 sub: 0,

@@ -105,18 +105,8 @@ pub fn timeline_id(id: &str) -> Result<TimelineId, RestoreError> {
     })
 }
 
-/// Finds a timeline of a cluster, by default the newest that has a base.
-///
-/// # Errors
-/// [`Kind::NotFound`] for a timeline that is not there.
-pub async fn find_timeline(
-    cluster: &Cluster,
-    timeline: Option<&str>,
-) -> Result<Timeline, RestoreError> {
-    Ok(take_timeline(cluster, timeline).await?.0)
-}
-
-/// As [`find_timeline`], and says whether it was taken by default, and there are others.
+/// Finds a timeline of a cluster, by default the newest that has a base. Says whether it was taken by default, and there are
+/// others.
 async fn take_timeline(
     cluster: &Cluster,
     timeline: Option<&str>,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use revkeep_schemas::Revision;
 use revkeep_schemas::manifest::{BaseManifest, GapRecord};
-use revkeep_schemas::names::Uid;
+use revkeep_schemas::names::{TimelineId, Uid};
 
+use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::layout::{self, NameKind, ObjectName};
 use crate::timeline::Timeline;
@@ -157,21 +158,25 @@ pub(crate) fn distrusted(segment: &str, gap: &GapRecord) -> String {
     )
 }
 
-impl Timeline {
-    /// Lists the timeline; reads no object.
+impl Cluster {
+    /// Lists a timeline; reads no object. One that is not there has nothing.
     ///
     /// # Errors
     /// As the store fails.
-    pub async fn listing(&self) -> Result<Listing, VaultError> {
-        let objects = &self.cluster.vault.objects;
-        let folder = layout::timeline_folder(&self.cluster.name, self.id);
+    pub async fn listing(&self, timeline: TimelineId) -> Result<Listing, VaultError> {
+        let objects = &self.vault.objects;
+        let folder = layout::timeline_folder(&self.name, timeline);
         let path = objects.path(&folder);
         let mut names = Listing::default();
         for meta in objects.list(&folder).await? {
             let Some(kind) = layout::parse(&path, &meta.location) else {
                 continue;
             };
-            let name = self.name(kind);
+            let name = ObjectName {
+                cluster: self.name.clone(),
+                timeline,
+                kind,
+            };
             match kind {
                 NameKind::Base { .. } => names.bases.push(name),
                 NameKind::Gap { .. } => names.gaps.push(name),
@@ -197,6 +202,16 @@ impl Timeline {
             .segments
             .sort_by_key(|entry| (entry.first, entry.last, entry.level, entry.uid));
         Ok(names)
+    }
+}
+
+impl Timeline {
+    /// Lists the timeline; reads no object.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn listing(&self) -> Result<Listing, VaultError> {
+        self.cluster.listing(self.id).await
     }
 
     /// Lists the timeline and reads the manifests of its bases. What is damaged is told and left out.

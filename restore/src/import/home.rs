@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{SnapshotFile, has_the_same_rows};
 use crate::error::{Kind, RestoreError};
-use crate::source::{Source, find_timeline};
+use crate::source::{Source, timeline_id};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub async fn home(
 ) -> Result<Home, RestoreError> {
     let ours = record(file);
     if let Where::Timeline(id) = place {
-        let timeline = find_timeline(cluster, Some(id)).await?;
+        let timeline = cluster.timeline(timeline_id(id)?).await?;
         let source = Source::open(cluster, Some(id)).await?;
         if holds(&source, file) {
             return Ok(Home::AlreadyThere(timeline));

@@ -6,7 +6,7 @@ use revkeep_vault::Cluster;
 use crate::error::{Kind, RestoreError};
 use crate::plan::{History, Target, choose};
 use crate::point::{self, Resolved, Wanted};
-use crate::source::{Source, find_timeline};
+use crate::source::{Source, timeline_id};
 
 /// Finds what is wanted, and reads of the bases only the manifest that this needs. Where that is not enough, because it is
 /// damaged, or does not lead there, or bases have to be searched, all are read as for a restore.
@@ -35,8 +35,21 @@ async fn lightly(
     timeline: Option<&str>,
     wanted: &Wanted,
 ) -> Result<Option<Resolved>, RestoreError> {
-    let timeline = find_timeline(cluster, timeline).await?;
-    let listing = timeline.listing().await?;
+    let id = match timeline {
+        Some(id) => timeline_id(id)?,
+        None => match cluster.timeline_ids().await?.last() {
+            Some(newest) => *newest,
+            None => return Ok(None),
+        },
+    };
+    // Both take as long as the store takes to answer, so both are asked for at once.
+    let (timeline, listing) = tokio::join!(cluster.timeline(id), cluster.listing(id));
+    let listing = listing?;
+    // One that has only begun is not what is meant where none is named.
+    if listing.bases().next().is_none() {
+        return Ok(None);
+    }
+    let timeline = timeline?;
     let revision = if let Wanted::Revision(revision) = wanted {
         *revision
     } else {

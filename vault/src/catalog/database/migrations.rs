@@ -9,7 +9,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// All migrations: number, what it is, for SQLite, for PostgreSQL.
-const ALL: [(i64, &str, &str, &str); 2] = [
+const ALL: [(i64, &str, &str, &str); 3] = [
     (
         1,
         "catalog",
@@ -21,6 +21,12 @@ const ALL: [(i64, &str, &str, &str); 2] = [
         "waiting",
         include_str!("../../../../schemas/migrations/sqlite/0002_waiting.sql"),
         include_str!("../../../../schemas/migrations/postgres/0002_waiting.sql"),
+    ),
+    (
+        3,
+        "usage",
+        include_str!("../../../../schemas/migrations/sqlite/0003_usage.sql"),
+        include_str!("../../../../schemas/migrations/postgres/0003_usage.sql"),
     ),
 ];
 

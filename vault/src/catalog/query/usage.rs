@@ -33,6 +33,19 @@ pub struct UsageLine {
     pub bytes: u64,
 }
 
+impl UsageLine {
+    /// Whether both count the same kind, level and age.
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.kind, self.level, &self.age) == (&other.kind, other.level, &other.age)
+    }
+}
+
+/// The age of what was stored `days` ago.
+fn age(days: i64) -> &'static str {
+    let found = AGES.iter().find(|(_, from)| days < *from);
+    found.map_or("older", |(age, _)| age)
+}
+
 /// How much is held of a cluster, or of all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UsageAnswer {
@@ -68,37 +81,34 @@ impl Catalog {
         now_ms: i64,
     ) -> Result<UsageAnswer, VaultError> {
         let mut tx = self.reading().await?;
-        let today = now_ms.div_euclid(DAY_MS);
-        let mut cases = String::new();
-        for (at, (_, days)) in AGES.iter().enumerate() {
-            if *days < i64::MAX {
-                cases = format!("{cases} WHEN day > $1 - {days} THEN {at}");
-            }
-        }
-        let last = AGES.len() - 1;
-        let mut values: Vec<Value<'_>> = vec![today.into()];
+        let mut values: Vec<Value<'_>> = Vec::new();
         let mut of = "";
         if let Some(scope) = cluster {
             values.push(scope.find_cluster(&mut tx).await?.into());
-            of = "WHERE cluster_id = $2";
+            of = "WHERE cluster_id = $1";
         }
+        // By day and not by age, which no index knows; there are few days.
         let sql = format!(
-            "SELECT kind, level, age, CAST(SUM(objects) AS BIGINT), CAST(SUM(bytes) AS BIGINT) FROM \
-             (SELECT kind, level, objects, bytes, CAST(CASE{cases} ELSE {last} END AS BIGINT) AS age FROM stored {of}) AS aged \
-             GROUP BY kind, level, age ORDER BY kind, level, age"
+            "SELECT kind, level, day, CAST(SUM(objects) AS BIGINT), CAST(SUM(bytes) AS BIGINT) FROM stored {of} \
+             GROUP BY kind, level, day ORDER BY kind, level, day DESC"
         );
-        let mut lines = Vec::new();
+        let today = now_ms.div_euclid(DAY_MS);
+        let mut lines: Vec<UsageLine> = Vec::new();
         for row in tx.all(sqlx::AssertSqlSafe(sql), &values).await? {
-            let age = usize::try_from(row.int(2)?)
-                .ok()
-                .and_then(|at| AGES.get(at));
-            lines.push(UsageLine {
+            let line = UsageLine {
                 kind: row.text(0)?,
                 level: u8::try_from(row.int(1)?).unwrap_or(u8::MAX),
-                age: age.map_or("older", |age| age.0).to_owned(),
+                age: age(today.saturating_sub(row.int(2)?)).to_owned(),
                 objects: row.count(3)?,
                 bytes: row.count(4)?,
-            });
+            };
+            match lines.last_mut() {
+                Some(last) if last.is_like(&line) => {
+                    last.objects += line.objects;
+                    last.bytes += line.bytes;
+                }
+                _ => lines.push(line),
+            }
         }
         Ok(UsageAnswer {
             cluster: cluster.map(|scope| scope.cluster.to_string()),
