@@ -144,7 +144,8 @@ impl Cluster {
     ///
     /// `parent` is the newest timeline that the caller has examined, and the highest revision that both share (zero if
     /// they share nothing). The new one takes the number after it. What stands there already is returned if it was
-    /// opened for the same cluster id and the same parent, and passed over otherwise; so the caller checks the source
+    /// opened for the same cluster id, and passed over otherwise. Its parent need not be the same: a listing that lags
+    /// may have hidden from one of the two what the other compared the source with. So the caller checks the source
     /// against what it is given, as against any timeline, and if that is not its past either, calls again with that
     /// one as the parent.
     ///
@@ -175,7 +176,6 @@ impl Cluster {
         record: TimelineRecord,
         examined: Option<TimelineId>,
     ) -> Result<Timeline, VaultError> {
-        let parent = record.parent;
         let mut id = examined.map_or(TimelineId::FIRST, TimelineId::next);
         loop {
             let name = self.timeline_name(id);
@@ -206,14 +206,13 @@ impl Cluster {
                 _ => error,
             })?;
             let same_source = there.record.source.cluster_id == record.source.cluster_id;
-            let same_parent = there.record.parent.map(|(id, _)| id) == parent.map(|(id, _)| id);
             let same_content = match (there.record.source.witness, record.source.witness) {
                 (Some(theirs), Some(ours)) => {
                     theirs.revision != ours.revision || theirs.digest == ours.digest
                 }
                 _ => true,
             };
-            if same_source && same_parent && same_content {
+            if same_source && same_content {
                 return Ok(there);
             }
             id = id.next();

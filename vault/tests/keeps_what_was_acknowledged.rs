@@ -19,7 +19,8 @@ use proptest::prelude::*;
 use revkeep_schemas::manifest::ChunkerOptions;
 use revkeep_schemas::{Revision, RowBuf};
 use revkeep_vault::{
-    BaseFacts, Coverage, ErrorKind, Piece, ReadOptions, SourceIdentity, TimelineId, Vault,
+    BaseFacts, Coverage, ErrorKind, Piece, ReadOptions, SourceIdentity, TimelineId, TimelineRecord,
+    Vault,
 };
 use world::{Rows, SMALL, read_all, rows, segment, timeline};
 
@@ -203,6 +204,38 @@ async fn agents_that_race_open_the_same_timeline() {
         cluster.newest_timeline().await.unwrap().unwrap().id(),
         TimelineId(3)
     );
+}
+
+/// The listing of the one who comes later shows nothing of what the first one compared the source with.
+#[tokio::test]
+async fn agents_that_were_shown_different_timelines_open_the_same() {
+    let vault = Vault::create_with_store(Arc::new(InMemory::new()), Path::from("v"))
+        .await
+        .unwrap();
+    let cluster = vault.cluster(&"prod".parse().unwrap());
+    let source = SourceIdentity {
+        cluster_id: 7,
+        ..SourceIdentity::default()
+    };
+    let record = |parent| TimelineRecord {
+        source: source.clone(),
+        parent,
+        fork_at_most: false,
+    };
+    let open = async |parent: Option<i64>, examined| {
+        let parent = parent.map(|revision| (TimelineId(1), Revision(revision)));
+        let opened = cluster.open_timeline(record(parent), examined).await;
+        let opened = opened.unwrap();
+        (opened.id().0, opened.record().parent)
+    };
+    assert_eq!(open(None, None).await, (1, None));
+    let forked = Some((TimelineId(1), Revision(9)));
+    let examined = Some(TimelineId(1));
+    assert_eq!(open(Some(9), examined).await, (2, forked));
+    assert_eq!(open(None, examined).await, (2, forked));
+    // It turns out not to be the source's past.
+    assert_eq!(open(None, Some(TimelineId(2))).await, (3, None));
+    assert_eq!(cluster.timelines().await.unwrap().len(), 3);
 }
 
 #[tokio::test]

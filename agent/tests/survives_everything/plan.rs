@@ -86,9 +86,9 @@ impl Plan {
             let at = rng.random_range(1..=steps.len().max(1)).min(steps.len());
             steps.insert(at, step);
         }
-        if agents > 1 && (weather.ignores_create || weather.list_lag > Duration::ZERO) {
-            // Such a store cannot settle which of them opens a timeline, or hides the one that another has just opened: there
-            // may be two of one history then, each of them exact.
+        if agents > 1 && weather.ignores_create {
+            // Such a store cannot settle which of them opens a timeline: there may be two of one history then, each of them
+            // exact.
             for step in &mut steps {
                 step.blow = step.blow.filter(|blow| *blow != Blow::IsSetBack);
             }
