@@ -1,5 +1,7 @@
 //! What a timeline holds, as a listing and the manifests of its bases say.
 
+mod newest;
+
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -11,6 +13,10 @@ use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::layout::{self, NameKind, ObjectName};
 use crate::timeline::Timeline;
+
+#[cfg(test)]
+pub(crate) use newest::reach;
+pub use newest::{Newest, Trusted};
 
 /// Manifests that are fetched at once.
 const PARALLEL_GETS: usize = 8;
@@ -74,20 +80,6 @@ pub struct Inventory {
     pub gaps: Vec<GapEntry>,
     /// Manifests and gaps that are damaged: nothing here counts on them.
     pub damaged: Vec<Damage>,
-}
-
-/// Where an agent goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Newest {
-    /// The newest base whose manifest is sound.
-    pub base: BaseManifest,
-    /// The highest revision that is reachable from it without a hole.
-    pub cursor: Revision,
-    /// The segments on the way from the base to the cursor, by first and last revision.
-    pub segments: Vec<SegmentEntry>,
-    /// The segments that reach beyond the cursor, by first and last revision, where something is missing before them: of an
-    /// agent that ended while several were on their way, or of one that still stores them.
-    pub beyond: Vec<SegmentEntry>,
 }
 
 /// The names of a timeline, before any object was read.
@@ -300,80 +292,6 @@ impl Timeline {
         }
         Ok(None)
     }
-
-    /// The highest revision that is reachable without a hole from the newest base whose manifest is sound; `None`
-    /// without a base.
-    ///
-    /// # Errors
-    /// As [`Timeline::newest`].
-    pub async fn cursor(&self) -> Result<Option<Revision>, VaultError> {
-        Ok(self.newest().await?.map(|newest| newest.cursor))
-    }
-
-    /// Takes the segments that reach beyond a revision out that hold what is recorded not to be what the source had.
-    async fn drop_distrusted(&self, names: &mut Listing, from: Revision) -> Result<(), VaultError> {
-        for name in &names.gaps {
-            let NameKind::Gap { first, last, .. } = name.kind else {
-                continue;
-            };
-            let holds =
-                |one: &SegmentEntry| one.last > from && one.first <= last && one.last >= first;
-            if !names.segments.iter().any(holds) {
-                continue;
-            }
-            match self.gap(name).await {
-                Ok(gap) if gap.distrusted => names.segments.retain(|one| !holds(one)),
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// The newest base whose manifest is sound, and how far segments go on from it; `None` without a base. Older bases
-    /// are not read. What is distrusted does not count.
-    ///
-    /// # Errors
-    /// `Config` when the newest base is of a newer Revkeep; as the store fails.
-    pub async fn newest(&self) -> Result<Option<Newest>, VaultError> {
-        let mut names = self.listing().await?;
-        for name in names.bases.iter().rev() {
-            let base = match self.base(name).await {
-                Ok(base) => base,
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    tracing::warn!(base = name.path(), %error, "a base cannot be used");
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let from = base.facts.revision;
-            self.drop_distrusted(&mut names, from).await?;
-            let cursor = reach(&names.segments, from);
-            let beyond = names.segments.iter().filter(|entry| entry.last > cursor);
-            let beyond = beyond.cloned().collect();
-            let mut segments = names.segments;
-            segments.retain(|segment| segment.last > from && segment.first <= cursor);
-            return Ok(Some(Newest {
-                base,
-                cursor,
-                segments,
-                beyond,
-            }));
-        }
-        Ok(None)
-    }
-}
-
-/// How far segments, sorted by their first revision, go on from a revision without a hole.
-pub(crate) fn reach(segments: &[SegmentEntry], from: Revision) -> Revision {
-    segments.iter().fold(from, |reached, segment| {
-        if segment.first <= reached.next() {
-            reached.max(segment.last)
-        } else {
-            reached
-        }
-    })
 }
 
 fn usable<T>(

@@ -44,7 +44,9 @@ pub use cache::IndexCache;
 pub use cluster::{Cluster, HeadVersion};
 pub use coverage::{Coverage, Missing};
 pub use error::{ErrorKind, VaultError};
-pub use inventory::{BaseEntry, Damage, GapEntry, Inventory, Listing, Newest, SegmentEntry};
+pub use inventory::{
+    BaseEntry, Damage, GapEntry, Inventory, Listing, Newest, SegmentEntry, Trusted,
+};
 pub use layout::{ChunkName, NameKind, ObjectName};
 pub use objects::Stored;
 pub use priority::come_after_others;

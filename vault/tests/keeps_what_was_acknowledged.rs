@@ -19,8 +19,8 @@ use proptest::prelude::*;
 use revkeep_schemas::manifest::ChunkerOptions;
 use revkeep_schemas::{Revision, RowBuf};
 use revkeep_vault::{
-    BaseFacts, Coverage, ErrorKind, Piece, ReadOptions, SourceIdentity, TimelineId, TimelineRecord,
-    Vault,
+    BaseFacts, Coverage, ErrorKind, Piece, ReadOptions, SegmentEntry, SourceIdentity, TimelineId,
+    TimelineRecord, Vault,
 };
 use world::{Rows, SMALL, read_all, rows, segment, timeline};
 
@@ -87,6 +87,57 @@ async fn a_base_and_its_segments_come_back_in_order() {
         let index = timeline.segment_index(entry).await.unwrap();
         assert_eq!(&index, timeline.segment(entry).await.unwrap().index());
     }
+}
+
+/// No segment that holds any of it counts, and a base that is newer has those revisions again.
+#[tokio::test]
+async fn what_is_distrusted_is_told_with_what_counts() {
+    let timeline = timeline(Arc::new(InMemory::new())).await;
+    let all = rows(2..60, 30);
+    let base = async |revision| {
+        let up_to = all.partition_point(|row| row.key.main.0 <= revision);
+        let written =
+            timeline.write_base_with(facts(revision), Rows::of(&all[..up_to]), None, SMALL);
+        written.await.unwrap();
+    };
+    base(30).await;
+    for (first, last) in [(11, 20), (21, 30), (31, 40), (41, 50), (51, 59)] {
+        let sealed = segment(&timeline, &all, first, last);
+        timeline.put_segment(&sealed).await.unwrap();
+    }
+    let ranges = |entries: &[SegmentEntry]| -> Vec<(i64, i64)> {
+        let ranges = entries.iter().map(|entry| (entry.first.0, entry.last.0));
+        ranges.collect()
+    };
+    let range = |first, last| (Revision(first), Revision(last));
+    // What is lost is no reason to distrust what was stored all the same.
+    let lost = timeline.put_gap(Revision(52), Revision(53), "lost");
+    lost.await.unwrap();
+    let distrust = async |(first, last)| {
+        timeline.put_distrust(first, last, "wrong").await.unwrap();
+    };
+    distrust(range(15, 16)).await;
+    let newest = timeline.newest().await.unwrap().unwrap();
+    assert_eq!((newest.cursor, newest.distrusted), (Revision(59), vec![]));
+    let trusted = timeline.trusted().await.unwrap();
+    assert_eq!(
+        ranges(&trusted.segments),
+        [(21, 30), (31, 40), (41, 50), (51, 59)]
+    );
+    assert_eq!(trusted.distrusted, [range(15, 16)]);
+    assert!(trusted.distrusts(Revision(10), Revision(15)));
+    assert!(!trusted.distrusts(Revision(17), Revision(59)));
+
+    distrust(range(44, 45)).await;
+    let newest = timeline.newest().await.unwrap().unwrap();
+    assert_eq!(newest.cursor, Revision(40));
+    assert_eq!(ranges(&newest.beyond), [(51, 59)]);
+    assert_eq!(newest.distrusted, [range(44, 45)]);
+    let trusted = timeline.trusted().await.unwrap();
+    assert_eq!(ranges(&trusted.segments), [(21, 30), (31, 40), (51, 59)]);
+    base(50).await;
+    let newest = timeline.newest().await.unwrap().unwrap();
+    assert_eq!((newest.cursor, newest.distrusted), (Revision(59), vec![]));
 }
 
 #[tokio::test]
