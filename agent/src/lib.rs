@@ -29,6 +29,8 @@ pub mod spool;
 mod state_dir;
 pub mod status;
 mod target;
+#[cfg(test)]
+mod testing;
 pub mod turn;
 
 pub use error::AgentError;

@@ -1,68 +1,15 @@
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use revkeep_schemas::kv::KeyValue;
-use revkeep_schemas::{FormatError, Row, RowKey, RowSource};
-use revkeep_vault::{BaseFacts, Coverage, SourceIdentity, Vault};
+use revkeep_vault::Coverage;
 
 use super::*;
-
-struct NoRows;
-
-impl RowSource for NoRows {
-    type Error = FormatError;
-
-    fn next_row(&mut self) -> Result<Option<Row<'_>>, Self::Error> {
-        Ok(None)
-    }
-}
-
-async fn target() -> Target {
-    let vault = Vault::create_with_store(Arc::new(InMemory::new()), Path::from("v"))
-        .await
-        .unwrap();
-    let cluster = vault.cluster(&"prod".parse().unwrap());
-    let source = SourceIdentity::default();
-    let timeline = cluster.create_timeline(source, None).await.unwrap();
-    Target { cluster, timeline }
-}
-
-async fn base(target: &Target, revision: i64, compact: i64) {
-    let facts = BaseFacts {
-        revision: Revision(revision),
-        compact_revision: Revision(compact),
-        ..BaseFacts::default()
-    };
-    target
-        .timeline
-        .write_base(facts, NoRows, None)
-        .await
-        .unwrap();
-}
-
-async fn segment(target: &Target, first: i64, last: i64) {
-    let mut writer = target.timeline.segment_writer(0, 1);
-    let value = KeyValue::default().encode();
-    for main in first..=last {
-        let key = RowKey {
-            main: Revision(main),
-            sub: 0,
-            tombstone: false,
-        };
-        writer
-            .push_revision(&[Row { key, value: &value }], 1)
-            .unwrap();
-    }
-    let segment = writer.finish().unwrap();
-    target.timeline.put_segment(&segment).await.unwrap();
-}
+use crate::testing::{store_base, store_segment, target};
 
 /// Records that 24 to 26 are wrong, with a base whose history begins at `compact`; gives what is covered and what is
 /// recorded as lost.
 async fn after_distrust(compact: i64, pending: Option<i64>) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
     let target = target().await;
-    base(&target, 10, 1).await;
+    store_base(&target, 10, 1).await;
     for (first, last) in [(11, 20), (21, 30), (31, 40)] {
-        segment(&target, first, last).await;
+        store_segment(&target, first, last).await;
     }
     let head = HeadKeeper::new(Revision(10), Revision(1), Some(Revision(40)));
     let (gaps, recorder) = gaps(target.clone(), Arc::new(head));
@@ -71,7 +18,7 @@ async fn after_distrust(compact: i64, pending: Option<i64>) -> (Vec<(i64, i64)>,
     gaps.wrong((Revision(24), Revision(26)), Revision(compact), pending)
         .await;
     gaps.recorded().await;
-    base(&target, 45, compact).await;
+    store_base(&target, 45, compact).await;
     drop(gaps);
     recording.await.unwrap();
     let inventory = target.timeline.inventory().await.unwrap();

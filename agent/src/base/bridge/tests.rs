@@ -1,12 +1,9 @@
 use std::sync::Arc;
 
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use revkeep_vault::{SourceIdentity, Vault};
-
 use super::*;
 use crate::gap::gaps;
 use crate::target::Target;
+use crate::testing::{segment, target};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -19,13 +16,7 @@ struct World {
 impl World {
     /// A vault that reaches so far; a recorder of gaps runs.
     async fn at(durable: Option<i64>) -> Self {
-        let vault = Vault::create_with_store(Arc::new(InMemory::new()), Path::from("v"))
-            .await
-            .unwrap();
-        let cluster = vault.cluster(&"prod".parse().unwrap());
-        let source = SourceIdentity::default();
-        let timeline = cluster.create_timeline(source, None).await.unwrap();
-        let target = Target { cluster, timeline };
+        let target = target().await;
         let head = HeadKeeper::new(Revision::ZERO, Revision::ZERO, durable.map(Revision));
         let head = Arc::new(head);
         let (gaps, recorder) = gaps(target.clone(), Arc::clone(&head));
@@ -96,18 +87,8 @@ async fn what_is_on_its_way_is_waited_for_as_long_as_anything_comes() {
 async fn waiting(world: &World, state: &tempfile::TempDir, first: i64, last: i64) -> Spool {
     let place = crate::spool::Place::of(&world.target);
     let spool = Spool::open(state.path(), place, 1 << 20).await.unwrap();
-    let mut writer = world.target.timeline.segment_writer(0, 1);
-    let value = revkeep_schemas::kv::KeyValue::default().encode();
-    for main in first..=last {
-        let key = revkeep_schemas::RowKey {
-            main: Revision(main),
-            sub: 0,
-            tombstone: false,
-        };
-        let row = revkeep_schemas::Row { key, value: &value };
-        writer.push_revision(&[row], 1).unwrap();
-    }
-    spool.admit(writer.finish().unwrap()).await;
+    let segment = segment(&world.target.timeline, first, last);
+    spool.admit(segment).await;
     spool
 }
 

@@ -9,13 +9,12 @@ use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use revkeep_harness::{Fault, FaultyStore, Request};
-use revkeep_schemas::kv::KeyValue;
-use revkeep_schemas::{Revision, Row, RowKey};
-use revkeep_vault::{SourceIdentity, Vault};
+use revkeep_schemas::Revision;
 use tempfile::TempDir;
 
 use super::*;
 use crate::spool::Place;
+use crate::testing::{segment, target_on};
 use crate::turn::UploadPolicy;
 
 const ROOM: u64 = 1 << 30;
@@ -39,13 +38,7 @@ struct World {
 impl World {
     /// A vault on this store that reaches to revision 1.
     async fn on(store: Arc<dyn object_store::ObjectStore>) -> Self {
-        let vault = Vault::create_with_store(store, Path::from("v"))
-            .await
-            .unwrap();
-        let cluster = vault.cluster(&"prod".parse().unwrap());
-        let source = SourceIdentity::default();
-        let timeline = cluster.create_timeline(source, None).await.unwrap();
-        let target = Target { cluster, timeline };
+        let target = target_on(store).await;
         let state = tempfile::tempdir().unwrap();
         let place = Place::of(&target);
         let spool = Spool::open(state.path(), place, ROOM).await.unwrap();
@@ -71,21 +64,7 @@ impl World {
     }
 
     fn segment(&self, main: i64) -> SealedSegment {
-        let mut writer = self.target.timeline.segment_writer(0, 1);
-        let value = KeyValue {
-            key: b"k",
-            mod_revision: main,
-            ..KeyValue::default()
-        };
-        let value = value.encode();
-        let key = RowKey {
-            main: Revision(main),
-            sub: 0,
-            tombstone: false,
-        };
-        let row = Row { key, value: &value };
-        writer.push_revision(&[row], main).unwrap();
-        writer.finish().unwrap()
+        segment(&self.target.timeline, main, main)
     }
 
     /// The last revisions of all segments that the vault holds.
