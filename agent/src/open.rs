@@ -23,7 +23,7 @@ use crate::target::{Target, open_cluster};
 const OPEN_RETRY_LIMIT: Duration = Duration::from_secs(30);
 /// How long the store may take, where an earlier process knew it. One that fails is not waited for; this is for one that
 /// never answers, and longer than the listing of a large vault.
-const STORE_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What capture starts from.
 pub(crate) struct Opened {
@@ -35,6 +35,8 @@ pub(crate) struct Opened {
     pub(crate) cursor: Option<Revision>,
     /// The segments that it holds beyond that.
     pub(crate) beyond: Vec<SegmentEntry>,
+    /// Whether it has a record that what was captured beyond that is wrong, and no base yet that takes its place.
+    pub(crate) distrusted: bool,
     /// What the source is compared with.
     pub(crate) known: Known,
     /// A snapshot that was taken to tell what the source is.
@@ -87,6 +89,7 @@ pub(crate) async fn open(route: &Route, state_dir: &Path) -> Result<(Opened, Mem
         base,
         cursor: standing.cursor,
         beyond: standing.beyond,
+        distrusted: standing.distrusted,
         known,
         taken,
         away: false,
@@ -152,6 +155,7 @@ async fn known(
         base: (remembered.base, remembered.compact),
         cursor: Some(durable),
         beyond: Vec::new(),
+        distrusted: false,
         known,
         taken: None,
         away: true,

@@ -128,6 +128,7 @@ impl Session<'_> {
             cursor,
             taken,
             away,
+            distrusted,
             ..
         } = opened;
         if !away {
@@ -244,6 +245,13 @@ impl Session<'_> {
             catch_up_limit: options.catch_up_limit.clone(),
         };
         let mut capture = Capture::new(wires, Batcher::new(options.limits.clone()), resume, taken);
+        if distrusted {
+            tracing::warn!(
+                after = resume.map(|after| after.0),
+                "what was captured here is recorded as wrong, and no base has taken its place yet: one is taken now"
+            );
+            capture = capture.with_a_base_first();
+        }
         let captured = tokio::select! {
             captured = Box::pin(capture.run(stop)) => captured,
             // Without them nothing that is captured gets anywhere. What they died of is told first, below.

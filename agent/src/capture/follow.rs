@@ -134,6 +134,14 @@ impl Capture {
         }
     }
 
+    /// Begins with a base: what follows the last revision was captured wrongly before, which is recorded, and no segment brings
+    /// it back.
+    #[must_use]
+    pub fn with_a_base_first(mut self) -> Self {
+        self.state.needs_base = true;
+        self
+    }
+
     /// Captures until it is stopped. What it holds then waits for [`Capture::finish`].
     ///
     /// # Errors

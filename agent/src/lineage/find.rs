@@ -39,6 +39,8 @@ pub(crate) struct Standing {
     pub(crate) cursor: Option<Revision>,
     /// The segments beyond that.
     pub(crate) beyond: Vec<SegmentEntry>,
+    /// Revisions beyond that are recorded not to be what the source had: only a base brings them back.
+    pub(crate) distrusted: bool,
 }
 
 /// Looks for a timeline that any of the endpoints continues. A new one is opened when none does that can be reached, and for
@@ -138,18 +140,19 @@ async fn standing(target: &Target, spool: &Path) -> Result<(Standing, Known), Ag
     let timeline = &target.timeline;
     let newest = timeline.newest().await?;
     let mut known = Known::read(timeline, newest.as_ref()).await?;
-    let waiting = match &newest {
-        Some(newest) if !waiting.is_empty() => {
-            let stored = [&newest.segments[..], &newest.beyond].concat();
-            of_timeline(target, &stored, spool, waiting).await?
-        }
-        _ => waiting,
+    let waiting = if waiting.is_empty() {
+        waiting
+    } else {
+        // Also what a base has made needless: the source may have been set back below it.
+        let trusted = timeline.trusted().await?;
+        of_timeline(target, &trusted, spool, waiting).await?
     };
     let standing = match newest {
         Some(newest) => Standing {
             base: Some(newest.base),
             cursor: Some(newest.cursor),
             beyond: newest.beyond,
+            distrusted: !newest.distrusted.is_empty(),
         },
         // Of an agent that ended before its first base was stored.
         None => Standing {
@@ -286,5 +289,55 @@ async fn open_new(
             Err(AgentError::Lineage(_)) => examined = Some(timeline.id()),
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{spool_segment, spooled, store_base, store_segment};
+
+    /// Another agent has stored what the source had before it was set back to 25, and a base.
+    #[tokio::test]
+    async fn what_waits_is_compared_with_what_is_stored_below_the_newest_base() {
+        let (target, state) = (crate::testing::target().await, tempfile::tempdir().unwrap());
+        store_base(&target, 10, 1).await;
+        store_segment(&target, 11, 20).await;
+        store_segment(&target, 21, 40).await;
+        store_base(&target, 40, 1).await;
+        spool_segment(state.path(), &target, (12, 15), 25);
+        spool_segment(state.path(), &target, (24, 30), 25);
+        spool_segment(state.path(), &target, (31, 35), 25);
+        let (standing, known) = standing(&target, state.path()).await.unwrap();
+        assert_eq!(standing.cursor, Some(Revision(40)));
+        assert!(!standing.distrusted);
+        assert_eq!(known.trail.last(), Some(Revision(40)));
+        assert_eq!(spooled(state.path(), &target), [(12, 15)]);
+    }
+
+    /// The agent was killed before the base was stored that takes its place.
+    #[tokio::test]
+    async fn capture_does_not_go_on_behind_what_was_captured_wrongly() {
+        let (target, state) = (crate::testing::target().await, tempfile::tempdir().unwrap());
+        store_base(&target, 10, 1).await;
+        store_segment(&target, 11, 20).await;
+        spool_segment(state.path(), &target, (21, 30), 1000);
+        spool_segment(state.path(), &target, (31, 40), 1000);
+        let wrong = target
+            .timeline
+            .put_distrust(Revision(24), Revision(26), "wrong");
+        wrong.await.unwrap();
+        let (found, known) = standing(&target, state.path()).await.unwrap();
+        assert_eq!((found.cursor, found.distrusted), (Some(Revision(20)), true));
+        assert_eq!(known.trail.last(), Some(Revision(20)));
+        assert_eq!(spooled(state.path(), &target), [(31, 40)]);
+        // The base that takes its place, by whichever agent.
+        store_base(&target, 30, 1).await;
+        let (found, known) = standing(&target, state.path()).await.unwrap();
+        assert_eq!(
+            (found.cursor, found.distrusted),
+            (Some(Revision(30)), false)
+        );
+        assert_eq!(known.trail.last(), Some(Revision(40)));
     }
 }

@@ -48,6 +48,7 @@ mod sample;
 mod snapshot;
 mod trail;
 
+pub(crate) use agree::of_timeline_in;
 pub(crate) use connect::{connect_any, connect_caught_up, connect_first, same_cluster};
 pub(crate) use examine::{Verdict, settle, settle_alone};
 pub(crate) use extent::Extent;

@@ -71,6 +71,18 @@ pub struct Found {
     pub bytes: u64,
 }
 
+impl Found {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> Name {
+        Name {
+            first: self.first,
+            last: self.last,
+            uid: self.uid,
+        }
+    }
+}
+
 /// The folder of one place. Whoever opens it holds the state directory.
 #[derive(Debug)]
 pub struct Folder {

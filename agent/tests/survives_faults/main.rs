@@ -3,6 +3,7 @@
 
 mod compacted_while_away;
 mod deleted_twice;
+mod distrusted;
 mod endpoints;
 mod far_behind;
 mod guarded_source;
