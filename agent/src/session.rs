@@ -1,5 +1,7 @@
 //! The capture of one timeline: every task of it, from the start to the last acknowledgement.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::ending::{Ending, died};
 use crate::AgentError;
 use crate::base::Driver;
 use crate::capture::batch::Batcher;
@@ -181,14 +184,14 @@ impl Session<'_> {
         let told = (Arc::clone(&head), Arc::clone(&lineage));
         let remembering = tokio::spawn(remember(places, told, done.clone()));
         let leasing = tokio::spawn(Arc::clone(&leases).run(member.subscribe(), done.clone()));
-        let recording = tokio::spawn({
+        let recording = AbortOnDropHandle::new(tokio::spawn({
             let proof = Arc::clone(&proof);
             async move {
                 if proof.holds().await {
                     recorder.run().await;
                 }
             }
-        });
+        }));
         let left = tokio::spawn(leftovers(directory.clone(), target.clone(), done.clone()));
         let shipping = Shipper {
             target: target.clone(),
@@ -221,8 +224,14 @@ impl Session<'_> {
             proof,
             previous,
         };
-        let basing = tokio::spawn(driver.run(incoming, ending.clone()));
-        let tasks = tasks(&shipping, [&basing, &recording, &leasing, &heading]);
+        let basing = AbortOnDropHandle::new(tokio::spawn(driver.run(incoming, ending.clone())));
+        let others = [
+            basing.abort_handle(),
+            recording.abort_handle(),
+            leasing.abort_handle(),
+            heading.abort_handle(),
+        ];
+        let tasks = tasks(&shipping, others);
         let seen = member.subscribe();
         let shared = (&head, &spool, &turns);
         self.status
@@ -267,27 +276,16 @@ impl Session<'_> {
         if !goes_on {
             monitor.enter(Phase::Stopping, None);
         }
-        let died = |task| move |error| AgentError::Internal(format!("the {task} task: {error}"));
-        let yielding = yields.clone();
+        let storing = Ending {
+            shipping,
+            basing,
+            recording,
+            proving,
+            yields: yields.clone(),
+        };
         let finishing = async move {
             Box::pin(capture.finish()).await;
-            shipping.finished().await?;
-            let (base, gap) = (basing.abort_handle(), recording.abort_handle());
-            let others = async {
-                basing.await.map_err(died("base"))?;
-                recording.await.map_err(died("gap"))
-            };
-            let ended = tokio::select! {
-                ended = others => ended,
-                () = yielding.cancelled() => {
-                    // As after a kill: who goes on finds out for itself what is lost, and takes the bases that it needs.
-                    base.abort();
-                    gap.abort();
-                    Ok(())
-                }
-            };
-            drop(proving);
-            ended
+            storing.wait().await
         };
         let ending_others = async {
             done.cancel();
@@ -358,8 +356,7 @@ fn conclude(spool: &Spool, state_dir: &StateDir, in_time: bool) -> Result<(), Ag
 }
 
 /// What must run for as long as capture does, by name.
-fn tasks(shipping: &Shipping, others: [&JoinHandle<()>; 4]) -> Vec<(&'static str, AbortHandle)> {
-    let others = others.map(JoinHandle::abort_handle);
+fn tasks(shipping: &Shipping, others: [AbortHandle; 4]) -> Vec<(&'static str, AbortHandle)> {
     let others = ["base", "gap", "lease", "head"].into_iter().zip(others);
     shipping.tasks().into_iter().chain(others).collect()
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revkeep_vault::{come_after_others, fail_point};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::seal::{ZSTD_LEVEL, seal};
 use super::uploader::Uploader;
@@ -40,11 +41,11 @@ pub struct Shipper {
     pub yields: CancellationToken,
 }
 
-/// Running tasks. They end when the queue's senders are gone and all is uploaded.
+/// Running tasks. They end when the queue's senders are gone and all is uploaded, and with this: both have the spool.
 #[derive(Debug)]
 pub struct Shipping {
-    sealing: JoinHandle<Result<(), AgentError>>,
-    uploading: JoinHandle<()>,
+    sealing: AbortOnDropHandle<Result<(), AgentError>>,
+    uploading: AbortOnDropHandle<()>,
 }
 
 impl Shipping {
@@ -81,7 +82,10 @@ impl Shipper {
         };
         let uploading = tokio::spawn(uploader.run());
         let sealing = tokio::spawn(seal_all(self.target, self.facts, queue, self.spool));
-        Shipping { sealing, uploading }
+        Shipping {
+            sealing: AbortOnDropHandle::new(sealing),
+            uploading: AbortOnDropHandle::new(uploading),
+        }
     }
 }
 
