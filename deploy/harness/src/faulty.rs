@@ -20,6 +20,8 @@ use object_store::{
 pub enum Fault {
     /// It fails, and nothing was done.
     Refused,
+    /// It is not allowed, and nothing was done.
+    Denied,
     /// It fails after a while, and nothing was done.
     TimesOut,
     /// It was done, and the answer is an error.
@@ -80,6 +82,7 @@ impl FaultyStore {
         match (self.judge)(request, path) {
             None => Ok(None),
             Some(Fault::Refused) => Err(failed("refused")),
+            Some(Fault::Denied) => Err(denied(path)),
             Some(Fault::TimesOut) => {
                 tokio::time::sleep(WHILE).await;
                 Err(failed("timed out"))
@@ -108,6 +111,13 @@ fn failed(how: &'static str) -> Error {
     Error::Generic {
         store: "faulty",
         source: how.into(),
+    }
+}
+
+fn denied(path: &Path) -> Error {
+    Error::PermissionDenied {
+        path: path.to_string(),
+        source: "denied".into(),
     }
 }
 
@@ -174,8 +184,17 @@ impl ObjectStore for FaultyStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let folder = prefix.cloned().unwrap_or_default();
-        if (self.judge)(Request::List, &folder).is_some() {
-            return futures::stream::once(async { Err(failed("the listing broke off")) }).boxed();
+        if let Some(fault) = (self.judge)(Request::List, &folder) {
+            return match fault {
+                Fault::Hangs | Fault::AnswerHangs => futures::stream::pending().boxed(),
+                fault => futures::stream::once(async move {
+                    Err(match fault {
+                        Fault::Denied => denied(&folder),
+                        _ => failed("the listing broke off"),
+                    })
+                })
+                .boxed(),
+            };
         }
         let hidden: Vec<Path> = {
             let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
