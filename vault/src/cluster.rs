@@ -97,7 +97,10 @@ impl Cluster {
 
     /// A timeline whose folder was listed; `None` while there is only the folder. In a file system it is made before the
     /// record, which stays away for good when the agent dies in between.
-    async fn born(&self, id: TimelineId) -> Result<Option<Timeline>, VaultError> {
+    ///
+    /// # Errors
+    /// As [`Cluster::timeline`].
+    pub(crate) async fn born(&self, id: TimelineId) -> Result<Option<Timeline>, VaultError> {
         match self.timeline(id).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => return other.map(Some),

@@ -80,7 +80,7 @@ impl Cluster {
         id: TimelineId,
         damaged: &mut Vec<Damage>,
     ) -> Result<Option<Timeline>, VaultError> {
-        match self.timeline(id).await {
+        match self.born(id).await {
             Err(error) if error.is_damage() => {
                 damaged.push(Damage {
                     name: self.timeline_name(id).path(),
@@ -93,15 +93,7 @@ impl Cluster {
                 };
                 Ok(Some(self.known_timeline(id, record)))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let folder = layout::timeline_folder(&self.name, id);
-                if self.vault.objects.list(&folder).await?.is_empty() {
-                    return Ok(None);
-                }
-                // It was written just now; or it is gone, and that must be told.
-                self.timeline(id).await.map(Some)
-            }
-            other => other.map(Some),
+            other => other,
         }
     }
 
