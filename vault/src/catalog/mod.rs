@@ -9,6 +9,7 @@
 
 mod database;
 mod dump;
+mod gaps;
 mod marks;
 mod open;
 pub mod query;

@@ -5,6 +5,7 @@ use revkeep_schemas::manifest::GapRecord;
 use serde::Serialize;
 
 use super::super::database::{Transaction, Value};
+use super::super::gaps::gaps;
 use super::super::open::Catalog;
 use super::scope::{Found, Scope};
 use crate::coverage::{Coverage, merge, reached};
@@ -92,7 +93,7 @@ impl Catalog {
         let mut tx = self.reading().await?;
         let found = scope.find(&mut tx).await?;
         let ranges = ranges(&mut tx, &found).await?;
-        let gaps = gaps(&mut tx, &found, i64::MAX).await?;
+        let gaps = gaps(&mut tx, key(&found), i64::MAX).await?;
         Ok(Coverage::of_ranges(ranges, gaps.iter()))
     }
 
@@ -109,7 +110,7 @@ impl Catalog {
         let mut tx = self.reading().await?;
         let found = scope.find(&mut tx).await?;
         let [id, timeline] = key(&found);
-        let gaps = gaps(&mut tx, &found, unix_ms).await?;
+        let gaps = gaps(&mut tx, key(&found), unix_ms).await?;
         let distrusted: Vec<_> = gaps.iter().filter(|gap| gap.distrusted).collect();
         let mut segments: Vec<(Revision, Revision)> = Vec::new();
         let sql = "SELECT first, last FROM segments WHERE cluster_id = $1 AND timeline = $2 AND stored_ms <= $3 ORDER BY first";
@@ -203,28 +204,6 @@ async fn ranges(
     let rows = tx.all(sql, &key(found)).await?;
     rows.iter()
         .map(|row| Ok((Revision(row.int(0)?), Revision(row.int(1)?))))
-        .collect()
-}
-
-/// The recorded gaps that were stored by a time, in the order of their names.
-async fn gaps(
-    tx: &mut Transaction,
-    found: &Found,
-    stored_by_ms: i64,
-) -> Result<Vec<GapRecord>, VaultError> {
-    let sql = "SELECT first, last, reason, distrusted FROM gaps WHERE cluster_id = $1 AND timeline = $2 \
-               AND stored_ms <= $3 ORDER BY first, last, uid";
-    let [id, timeline] = key(found);
-    let rows = tx.all(sql, &[id, timeline, stored_by_ms.into()]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(GapRecord {
-                first: Revision(row.int(0)?),
-                last: Revision(row.int(1)?),
-                reason: row.text(2)?,
-                distrusted: row.flag(3)?,
-            })
-        })
         .collect()
 }
 

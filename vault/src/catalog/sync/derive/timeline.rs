@@ -8,6 +8,7 @@ use revkeep_schemas::names::TimelineId;
 
 use super::runs::{length, parted, spans};
 use crate::catalog::database::{Table, Transaction, Value};
+use crate::catalog::gaps::gaps;
 use crate::catalog::sync::found::{Content, Found, Place};
 use crate::catalog::sync::holes::{Hole, Range, holes};
 use crate::catalog::sync::summary::summary;
@@ -58,7 +59,8 @@ impl Deriving<'_> {
     }
 
     async fn timeline(&mut self, new: &[&Found], removed: bool) -> Result<(), VaultError> {
-        let gaps = self.gaps().await?;
+        let key = self.key();
+        let gaps = gaps(self.tx, key, i64::MAX).await?;
         let distrusted: Vec<&GapRecord> = gaps.iter().filter(|gap| gap.distrusted).collect();
         let warned = |found: &&Found| matches!(&found.content, Content::Gap(gap) if gap.distrusted);
         let anew = removed || new.iter().any(warned);
@@ -85,22 +87,6 @@ impl Deriving<'_> {
         } else {
             self.times_with(&trusted).await
         }
-    }
-
-    async fn gaps(&mut self) -> Result<Vec<GapRecord>, VaultError> {
-        let sql = "SELECT first, last, reason, distrusted FROM gaps WHERE cluster_id = $1 AND timeline = $2 \
-                   ORDER BY first, last, uid";
-        let rows = self.tx.all(sql, &self.key()).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(GapRecord {
-                    first: Revision(row.int(0)?),
-                    last: Revision(row.int(1)?),
-                    reason: row.text(2)?,
-                    distrusted: row.flag(3)?,
-                })
-            })
-            .collect()
     }
 
     async fn bases(&mut self) -> Result<Vec<Range>, VaultError> {
