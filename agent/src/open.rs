@@ -142,7 +142,7 @@ async fn known(
 ) -> Result<Opened, AgentError> {
     let durable = remembered.durable;
     let target = remembered.target().await?;
-    let known = remembered.known(&target);
+    let known = remembered.known(&target)?;
     connect_any(&route.connection, &known).await?;
     tracing::warn!(
         %error,

@@ -44,18 +44,20 @@ pub(crate) struct Remembered {
     pub(crate) base: Revision,
     /// That base's compact revision.
     pub(crate) compact: Revision,
-    /// The digest of the rows of the last durable revision, where it was known.
-    #[serde(default)]
-    digest: Option<String>,
+    /// The digest of the rows of the last durable revision: what the source is recognised by.
+    digest: String,
     /// Where the source's Raft log was seen.
     #[serde(default)]
     raft_term: u64,
     #[serde(default)]
     raft_index: u64,
+    #[serde(default)]
+    raft_surplus: Option<i64>,
 }
 
 impl Remembered {
-    /// What is to be remembered; `None` before there is a base.
+    /// What is to be remembered; `None` before there is a base, and where the rows of the last durable revision are not known: a
+    /// source that was set back meanwhile could not be told from the one that was captured.
     pub(crate) fn of(
         vault_url: &str,
         target: &Target,
@@ -65,9 +67,10 @@ impl Remembered {
         let (base, compact, durable) = head.basis();
         let (digest, raft) = lineage.moment(durable?);
         Some(Self {
-            digest: digest.map(|digest| digest.to_string()),
+            digest: digest?.to_string(),
             raft_term: raft.term,
             raft_index: raft.index,
+            raft_surplus: raft.surplus,
             vault_url: vault_url.to_owned(),
             vault_id: target.cluster.vault().id().to_string(),
             cluster: target.cluster.name().to_string(),
@@ -88,30 +91,28 @@ impl Remembered {
     }
 
     /// The evidence that the source is compared with.
-    pub(crate) fn known(&self, target: &Target) -> Known {
-        let digest = self.digest.as_deref();
-        let digest = digest.and_then(|digest| u128::from_str_radix(digest, 16).ok());
-        let mut trail = Trail::after(digest.map_or(self.durable, |_| self.durable.previous()));
-        if let Some(digest) = digest {
-            trail.push(self.durable, RowDigest(digest));
-        }
-        Known {
+    ///
+    /// # Errors
+    /// [`AgentError::Config`] when the file is damaged.
+    pub(crate) fn known(&self, target: &Target) -> Result<Known, AgentError> {
+        let mut trail = Trail::after(self.durable.previous());
+        trail.push(self.durable, RowDigest(hexadecimal(&self.digest)?));
+        Ok(Known {
             cluster_id: target.timeline.record().source.cluster_id,
             raft: RaftMark {
                 term: self.raft_term,
                 index: self.raft_index,
                 revision: self.durable,
+                surplus: self.raft_surplus,
             },
             trail,
             ..Known::default()
-        }
+        })
     }
 
     /// The target, without asking the store.
     pub(crate) async fn target(&self) -> Result<Target, AgentError> {
-        let id = u128::from_str_radix(&self.vault_id, 16).map_err(|_| {
-            AgentError::Config(format!("--state-dir: {FILE} is damaged: remove it"))
-        })?;
+        let id = hexadecimal(&self.vault_id)?;
         let record = TimelineRecord::decode(&self.record)?;
         let vault = Vault::known(&self.vault_url, VaultId(id.to_be_bytes())).await?;
         let cluster = vault
@@ -130,6 +131,11 @@ impl Remembered {
         fail_point::reached("remembered.written");
         fs::rename(&temporary, state_dir.join(FILE))
     }
+}
+
+fn hexadecimal(text: &str) -> Result<u128, AgentError> {
+    u128::from_str_radix(text, 16)
+        .map_err(|_| AgentError::Config(format!("--state-dir: {FILE} is damaged: remove it")))
 }
 
 /// Keeps the file up to date until `done`. A disk that fails costs only the start without the store.
@@ -181,13 +187,18 @@ mod tests {
         let mut known = Known::default();
         known.trail.push(Revision(9), RowDigest(77));
         known.raft.index = 15;
+        known.raft.surplus = Some(-4);
         let lineage = Lineage::new(known);
         assert_eq!(Remembered::of(&vault, &target, &head, &lineage), None);
         let head = HeadKeeper::new(Revision(3), Revision(2), Some(Revision(9)));
+        // A base that was stored beside capture: nothing tells what the source has there.
+        let unknown = Lineage::new(Known::default());
+        assert_eq!(Remembered::of(&vault, &target, &head, &unknown), None);
         let remembered = Remembered::of(&vault, &target, &head, &lineage).unwrap();
-        let known = remembered.known(&target);
+        let known = remembered.known(&target).unwrap();
         assert_eq!(known.trail.digest_of(Revision(9)), Some(RowDigest(77)));
         assert_eq!((known.cluster_id, known.raft.index), (77, 15));
+        assert_eq!(known.raft.surplus, Some(-4));
         remembered.write(folder.path()).unwrap();
 
         let read = |url: &str, cluster| Remembered::read(folder.path(), url, cluster);

@@ -276,7 +276,7 @@ impl Objects {
         let mut reads = 1;
         loop {
             match decode(self.get(name).await?) {
-                Err(error) if error.kind() == ErrorKind::Corrupt && reads < READS => {
+                Err(error) if error.is_damage() && reads < READS => {
                     tracing::warn!(%error, "an object looks damaged, reading it again");
                     reads += 1;
                 }

@@ -122,6 +122,10 @@ impl Capture {
             self.wires.queue.healed(hole.number);
         }
         let lineage = &self.wires.lineage;
+        lineage.seen(RaftMark {
+            surplus: judged.end.surplus,
+            ..RaftMark::default()
+        });
         lineage.rebased(revision, judged.end.last, judged.end.tip);
         self.last = Some(revision);
         self.state.lost = None;

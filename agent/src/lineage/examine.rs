@@ -54,6 +54,7 @@ pub(crate) async fn settle(
         term: identity.raft_term,
         index: identity.raft_index,
         revision: current,
+        surplus: None,
     };
     let verdict = match other(known, &identity, &mark) {
         Some(reason) => Verdict::Other(reason),
@@ -83,6 +84,7 @@ pub(crate) async fn settle_alone(member: &Member, known: &Known) -> Result<Verdi
         term: identity.raft_term,
         index: identity.raft_index,
         revision: current,
+        surplus: None,
     };
     if let Some(reason) = other(known, &identity, &mark) {
         return Ok(Verdict::Other(reason));

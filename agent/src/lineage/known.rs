@@ -1,18 +1,23 @@
 //! What is known of a timeline and of the source that it was captured from.
 
 use std::collections::{HashSet, VecDeque};
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use revkeep_schemas::boltdb::META_BUCKET;
 use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::kv::key_of;
 use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::segment::{SealedSegment, SegmentReader};
 use revkeep_schemas::{FormatError, Revision, Row, RowBuf};
-use revkeep_vault::{ErrorKind, Newest, Piece, ReadOptions, SegmentEntry, Timeline, Witness};
+use revkeep_vault::{
+    BaseFacts, ErrorKind, Newest, Piece, ReadOptions, SegmentEntry, Timeline, Witness,
+};
 use tokio::sync::Notify;
 
 use super::extent::{Extent, Held};
+use super::raft::surplus;
 use super::trail::digest;
 use super::{RaftMark, Trail};
 use crate::AgentError;
@@ -80,6 +85,21 @@ impl Newest8 {
     }
 }
 
+/// Where the Raft log stood in a base's snapshot.
+fn surplus_of(facts: &BaseFacts) -> Option<i64> {
+    let meta = facts
+        .buckets
+        .iter()
+        .find(|bucket| bucket.name == META_BUCKET)?;
+    let found = surplus(facts.revision, |name| {
+        let mut entries = meta.entries.iter();
+        let entry = entries.find(|(key, _)| key == name);
+        Ok::<_, Infallible>(entry.map(|(_, value)| value.clone()))
+    });
+    let Ok(surplus) = found;
+    surplus
+}
+
 /// Of rows with the newest first, the last of each key.
 fn tip(rows: impl Iterator<Item = RowBuf>) -> Vec<RowBuf> {
     let mut seen: HashSet<Vec<u8>> = HashSet::new();
@@ -106,6 +126,7 @@ impl Known {
                 term: witness.raft_term,
                 index: witness.raft_index,
                 revision: witness.revision,
+                surplus: None,
             };
         }
         let Some(newest) = newest else {
@@ -118,6 +139,7 @@ impl Known {
             term: facts.raft_term,
             index: facts.raft_index,
             revision: facts.revision,
+            surplus: surplus_of(facts),
         });
         known.trail = Trail::after(newest.cursor);
         let last = newest.segments.iter().max_by_key(|entry| entry.last);

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | the cluster's id | another one |
 //! | Raft term and index, which never go back in one history | lower ones: a restore starts them again |
+//! | entries of etcd's log beyond those that made a revision, which never become fewer | fewer: a restore starts the log again, and keeps the revision |
 //! | the revision, which never goes back | one below what was captured |
 //! | the rows of the last captured revision, read back | other rows |
 //! | the end of what is stored or spooled beyond a hole, read back | other rows |
@@ -24,7 +25,7 @@
 //!
 //! Where the source is compacted beyond what was captured, nothing can be read back. Then a snapshot decides, which has to be
 //! taken anyway: rows at revisions that were captured, as far as compaction left any, must be those in the vault
-//! ([`Sample`]). Where it left none, the ids and the Raft log decide alone.
+//! ([`Sample`]). Where it left none of the last that was captured, the ids and the Raft log decide alone (`raft.rs`).
 //!
 //! Content that differs while the Raft log goes on has two explanations. Either the cluster is another one, or this one member
 //! has diverged from its cluster. The other members are asked in the same way: if any of them continues the timeline, this

@@ -1,6 +1,11 @@
-//! Raft's own evidence: in one history neither the term nor the index ever goes back. Pure.
+//! Raft's own evidence: in one history neither the term nor the index ever goes back, nor does the number of entries that made no
+//! revision. Pure.
 
 use revkeep_schemas::Revision;
+
+/// By so much the surplus may go back: etcd before 3.5.3 may write the index of an entry that it is about to apply
+/// (CHANGELOG-3.5, "Fix inconsistent log").
+const ALLOWED: i64 = 1;
 
 /// Where a source's Raft log stood when its revision was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +16,28 @@ pub struct RaftMark {
     pub index: u64,
     /// The revision.
     pub revision: Revision,
+    /// See [`surplus`]; `None` where it is not known.
+    pub surplus: Option<i64>,
+}
+
+/// The index of the last entry that a snapshot holds, less its revision, from the entries of its bucket `meta`. An entry of
+/// etcd makes one revision at most (`server/etcdserver/apply`), so this never goes back in one history. A restore starts the log
+/// again and keeps the revision: what was restored has less, also when its index has long passed the old one.
+///
+/// `None` where it is not known, and for the replicated store of this repository: its entries make many revisions. etcd writes
+/// `consistent_index` alone before 3.5, and `confState` beside `term` since; the store writes no `confState`.
+pub(super) fn surplus<E>(
+    revision: Revision,
+    meta: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Option<i64>, E> {
+    if meta(b"term")?.is_some() && meta(b"confState")?.is_none() {
+        return Ok(None);
+    }
+    let index = meta(b"consistent_index")?.and_then(|value| value.try_into().ok());
+    let index = index.and_then(|index| i64::try_from(u64::from_be_bytes(index)).ok());
+    Ok(index
+        .filter(|index| *index > 0)
+        .map(|index| index - revision.0))
 }
 
 impl RaftMark {
@@ -29,6 +56,18 @@ impl RaftMark {
         None
     }
 
+    /// Why a snapshot is not of this history, in words, though its index has passed this mark's.
+    #[must_use]
+    pub fn outgrown(&self, now: &Self) -> Option<String> {
+        let (before, now) = (self.surplus?, now.surplus?);
+        (now + ALLOWED < before).then(|| {
+            format!(
+                "since what was captured it has made {} revisions more than its Raft log has entries",
+                before - now
+            )
+        })
+    }
+
     /// The later of two marks of one history.
     #[must_use]
     pub fn later(self, other: Self) -> Self {
@@ -36,6 +75,7 @@ impl RaftMark {
             term: self.term.max(other.term),
             index: self.index.max(other.index),
             revision: self.revision.max(other.revision),
+            surplus: self.surplus.max(other.surplus),
         }
     }
 }
@@ -49,7 +89,46 @@ mod tests {
             term,
             index,
             revision: Revision(9),
+            surplus: None,
         }
+    }
+
+    fn with_surplus(surplus: impl Into<Option<i64>>) -> RaftMark {
+        RaftMark {
+            surplus: surplus.into(),
+            ..mark(2, 9)
+        }
+    }
+
+    #[test]
+    fn more_revisions_than_entries_are_of_another_history() {
+        let before = with_surplus(-100);
+        assert_eq!(before.outgrown(&with_surplus(-100)), None);
+        assert_eq!(before.outgrown(&with_surplus(7)), None);
+        assert_eq!(before.outgrown(&with_surplus(-101)), None);
+        let told = before.outgrown(&with_surplus(-102)).unwrap();
+        assert!(told.contains("2 revisions more"), "{told}");
+        assert_eq!(before.outgrown(&with_surplus(None)), None);
+        assert_eq!(with_surplus(None).outgrown(&before), None);
+        assert_eq!(before.later(with_surplus(None)), before);
+        assert_eq!(before.later(with_surplus(3)), with_surplus(3));
+    }
+
+    #[test]
+    fn the_surplus_is_read_where_an_entry_makes_one_revision_at_most() {
+        let of = |names: &[&str]| {
+            let meta = |name: &[u8]| {
+                let found = names.iter().any(|one| one.as_bytes() == name);
+                Ok::<_, ()>(found.then(|| 40_u64.to_be_bytes().to_vec()))
+            };
+            surplus(Revision(100), meta).unwrap()
+        };
+        assert_eq!(of(&["consistent_index"]), Some(-60));
+        assert_eq!(of(&["consistent_index", "term", "confState"]), Some(-60));
+        assert_eq!(of(&["consistent_index", "term"]), None);
+        assert_eq!(of(&[]), None);
+        let broken = |_: &[u8]| Ok::<_, ()>(Some(vec![1]));
+        assert_eq!(surplus(Revision(1), broken), Ok(None));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use revkeep_schemas::boltdb::DbFile;
+use revkeep_schemas::boltdb::{DbFile, META_BUCKET};
 use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::{FormatError, Revision, RowBuf, RowSource};
 use revkeep_vault::{ErrorKind, Timeline};
 
 use super::examine::{Verdict, consult_hashes, settle};
 use super::known::Newest8;
+use super::raft::surplus;
 use super::sample::Compared;
 use super::trail::Parting;
 use super::{Known, RaftMark, Sample};
@@ -23,6 +24,8 @@ pub(crate) struct End {
     pub(crate) last: Option<RowDigest>,
     /// The newest keys.
     pub(crate) tip: Vec<RowBuf>,
+    /// Where the Raft log stands in it, as [`RaftMark::surplus`].
+    pub(crate) surplus: Option<i64>,
 }
 
 /// What a snapshot turned out to be.
@@ -59,6 +62,7 @@ pub(crate) async fn judge(
         term: taken.identity.raft_term,
         index: taken.identity.raft_index,
         revision: taken.position.revision,
+        surplus: None,
     };
     if known.cluster_id != taken.identity.cluster_id {
         return Err(AgentError::Lineage(format!(
@@ -81,6 +85,15 @@ pub(crate) async fn judge(
                 "its row of revision {} is not what was captured at that revision",
                 key.main
             )));
+        }
+        let mark = RaftMark {
+            surplus: look.end.surplus,
+            ..mark
+        };
+        if !look.compared
+            && let Some(reason) = known.raft.outgrown(&mark)
+        {
+            return Err(AgentError::Lineage(reason));
         }
         if !look.compared && look.sampled.same == 0 && !known.trail.is_empty() {
             tracing::warn!(
@@ -200,7 +213,13 @@ fn end_of(db: &DbFile, position: Position) -> Result<End, FormatError> {
             digest.add(&row);
         }
     }
+    let meta = db.bucket(META_BUCKET)?;
+    let surplus = surplus(last, |name| match &meta {
+        Some(meta) => meta.get(name),
+        None => Ok(None),
+    })?;
     Ok(End {
+        surplus,
         last: (last > position.compact_revision && last > Revision::INITIAL).then_some(digest),
         tip: newest.finish(),
     })

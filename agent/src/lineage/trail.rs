@@ -3,10 +3,11 @@
 use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::{Revision, Row};
 
-/// Marks that are kept.
-const MARKS: usize = 16 << 10;
-/// The newest marks are never thinned out.
-const FINE: usize = 1 << 10;
+/// Marks that are kept, 32 bytes each.
+const MARKS: usize = 32 << 10;
+/// The newest marks are never thinned out: what is durable is behind by what is captured within a flush interval, and is recognised
+/// by the digest of its last revision alone.
+const FINE: usize = 16 << 10;
 
 /// The sum of all rows after the start and up to a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +218,7 @@ mod tests {
         /// Whatever differs above the compact revision is found, and what is the same is passed, for any thinning.
         #[test]
         fn one_row_that_differs_is_found(
-            length in 2i64..40_000, at in 0.0f64..1.0, compact in 0.0f64..1.0, how in 0..3,
+            length in 2i64..50_000, at in 0.0f64..1.0, compact in 0.0f64..1.0, how in 0..3,
         ) {
             let (first, last) = (100, 100 + length);
             let trail = trail(first, last);

@@ -1,6 +1,7 @@
 //! A source that is restored, or made again, behind the same endpoint.
 
 use anyhow::{Context, Result, ensure};
+use etcd_client::CompactionOptions;
 use revkeep_harness::truth::Truth;
 use revkeep_harness::{EtcdVersion, etcd_versions, store};
 
@@ -15,6 +16,8 @@ enum Case {
     Past,
     /// The same with an agent that was away.
     PastWhileAway,
+    /// The same, and nothing of what was written since is left that could be compared: it was written anew, and compacted.
+    CompactedWhileAway,
     /// Wiped, and made again with the same name, token and URLs, so with the same cluster id, and written past.
     Wiped,
     /// Restored to an older revision by Revkeep itself.
@@ -29,7 +32,7 @@ fn expected(case: Case, saved: i64) -> Option<(i64, bool)> {
         Case::Older | Case::Past | Case::PastWhileAway | Case::Ours => Some((saved, false)),
         Case::Wiped => Some((0, false)),
         // All that both share is compacted.
-        Case::Bumped => None,
+        Case::Bumped | Case::CompactedWhileAway => None,
     }
 }
 
@@ -49,7 +52,8 @@ async fn replaced(version: &EtcdVersion, case: Case) -> Result<()> {
     put(&mut client, "first", 20).await?;
     let first = Truth::now(&mut client).await?;
     world.durable(1, first.revision).await?;
-    if case == Case::PastWhileAway {
+    let away = matches!(case, Case::PastWhileAway | Case::CompactedWhileAway);
+    if away {
         agent.kill()?;
     }
     etcd.stop().await?;
@@ -65,20 +69,27 @@ async fn replaced(version: &EtcdVersion, case: Case) -> Result<()> {
         _ => world.etcd_restores(version, ports, &file, &[]).await?,
     };
     // Written past what was captured where the agent does not see it, and then served where it does.
-    let past = matches!(case, Case::Past | Case::PastWhileAway | Case::Wiped);
-    if past {
+    let past = matches!(case, Case::Past | Case::Wiped);
+    if past || away {
         let hidden = ports.elsewhere()?;
         let mut hidden = world.member(version, hidden, &again, &[]).await?;
-        put(&mut hidden.client().await?, "second", 60).await?;
+        let mut client = hidden.client().await?;
+        put(&mut client, "second", 60).await?;
+        if case == Case::CompactedWhileAway {
+            let newest = put(&mut client, "second", 60).await?;
+            let physical = CompactionOptions::new().with_physical();
+            client.compact(newest, Some(physical)).await?;
+        }
         hidden.stop().await?;
     }
     let etcd = world.member(version, ports, &again, &[]).await?;
     let mut client = etcd.client().await?;
     let later = put(&mut client, "third", 5).await?;
     let second = Truth::now(&mut client).await?;
-    let agent = match case {
-        Case::PastWhileAway => world.agent("agent", &[ports.client()], &QUICK)?,
-        _ => agent,
+    let agent = if away {
+        world.agent("agent", &[ports.client()], &QUICK)?
+    } else {
+        agent
     };
     let lines = world.durable(2, later).await?;
     agent.stop().await?;
@@ -114,7 +125,8 @@ fn versions(case: Case) -> Result<Vec<EtcdVersion>> {
     let mut all = etcd_versions();
     let newest = all.last().cloned();
     match case {
-        Case::Older => {
+        // The store's log does not tell the second: an entry makes many revisions.
+        Case::Older | Case::CompactedWhileAway => {
             all.truncate(1);
             all.extend(newest);
         }
@@ -159,6 +171,11 @@ async fn restored_and_written_past_what_was_captured_in_the_middle_of_a_watch() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restored_and_written_past_what_was_captured_while_the_agent_was_away() -> Result<()> {
     all(Case::PastWhileAway).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restored_and_compacted_past_what_was_captured_while_the_agent_was_away() -> Result<()> {
+    all(Case::CompactedWhileAway).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
