@@ -184,11 +184,8 @@ async fn sessions(
                 };
                 let captured = session.capture(opened, spool, stragglers, stop);
                 match Box::pin(captured).await {
-                    Err(error @ (AgentError::Lineage(_) | AgentError::Reopen))
-                        if !stop.is_cancelled() =>
-                    {
-                        error
-                    }
+                    // Also where the stop came just now: what was captured is on its way.
+                    Err(error @ (AgentError::Lineage(_) | AgentError::Reopen)) => error,
                     ended => return ended,
                 }
             }

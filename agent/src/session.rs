@@ -17,6 +17,7 @@ use crate::base::Driver;
 use crate::capture::batch::Batcher;
 use crate::capture::{Capture, Wires};
 use crate::gap::gaps;
+use crate::head::Standing;
 use crate::lease::Leases;
 use crate::lineage::{Extent, Lineage};
 use crate::open::Opened;
@@ -236,6 +237,7 @@ impl Session<'_> {
         let shared = (&head, &spool, &turns);
         self.status
             .attach(Live::new(&target, shared, seen, &jobs, tasks));
+        let held = Arc::clone(&head);
         let wires = Wires {
             connection: route.connection.clone(),
             target,
@@ -321,14 +323,22 @@ impl Session<'_> {
             }
             captured => captured?,
         }
-        conclude(&spool, self.state_dir, in_time)
+        conclude(&spool, self.state_dir, in_time, held.standing())
     }
 }
 
 /// What became of all that was captured.
-fn conclude(spool: &Spool, state_dir: &StateDir, in_time: bool) -> Result<(), AgentError> {
+fn conclude(
+    spool: &Spool,
+    state_dir: &StateDir,
+    in_time: bool,
+    standing: Standing,
+) -> Result<(), AgentError> {
     let hole = *spool.holes().borrow();
-    if let Some(hole) = hole {
+    // Another agent may have stored what this one could not keep.
+    if let Some(hole) = hole
+        && standing.durable < Some(standing.source)
+    {
         return Err(AgentError::Internal(format!(
             "the spool was full: what came after revision {} was not kept; the next start captures it again, as far as \
              the source still has it",

@@ -47,7 +47,12 @@ pub(crate) async fn store_base(target: &Target, revision: i64, compact: i64) {
         compact_revision: Revision(compact),
         ..BaseFacts::default()
     };
-    let written = target.timeline.write_base(facts, NoRows, None);
+    store_base_of(&target.timeline, facts).await;
+}
+
+/// Stores a base without rows, which says this.
+pub(crate) async fn store_base_of(timeline: &Timeline, facts: BaseFacts) {
+    let written = timeline.write_base(facts, NoRows, None);
     written.await.unwrap();
 }
 

@@ -154,10 +154,9 @@ fn assemble(
     let base = source.base(plan)?;
     let read = plan.steps.iter().filter_map(|step| survey.at(step.segment));
     let (segment_rows, segment_bytes) = read.fold((0_u64, 0_u64), |(rows, bytes), segment| {
-        let index = &segment.index;
         (
-            rows.saturating_add(index.rows),
-            bytes.saturating_add(index.plain_bytes),
+            rows.saturating_add(segment.rows),
+            bytes.saturating_add(segment.plain_bytes),
         )
     });
     let mut facts = survey.facts;

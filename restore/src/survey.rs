@@ -5,8 +5,9 @@
 use std::error::Error as _;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use revkeep_schemas::digest::RowDigest;
 use revkeep_schemas::{FormatError, Revision};
-use revkeep_vault::{ErrorKind, Inventory, SegmentEntry, SegmentIndex, VaultError};
+use revkeep_vault::{ErrorKind, Inventory, SegmentEntry, VaultError};
 
 use crate::error::RestoreError;
 use crate::facts::Facts;
@@ -20,15 +21,20 @@ const PARALLEL_INDEXES: usize = 8;
 /// with an agent beside each member.
 const BEFORE_THE_BASE: usize = 8;
 
-/// A segment and what it says.
+/// A segment and what its verified index says. The index itself is not kept: it has a time for every millisecond, and a vault
+/// may have any number of segments.
 #[derive(Clone, Debug)]
 pub struct Surveyed {
     /// Its position in the inventory.
     pub position: usize,
     /// The segment.
     pub entry: SegmentEntry,
-    /// Its index, verified.
-    pub index: SegmentIndex,
+    /// The digest of all its rows.
+    pub digest: RowDigest,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Bytes of its encoded rows.
+    pub plain_bytes: u64,
 }
 
 /// What was found of the segments that bear on a plan.
@@ -63,15 +69,15 @@ impl Survey {
             .buffered(PARALLEL_INDEXES);
         while let Some((position, entry, index)) = indexes.try_next().await? {
             match index {
-                Ok(mut index) => {
-                    // A restore reads all rows, whatever their keys.
-                    index.frames.iter_mut().for_each(|frame| frame.keys = None);
+                Ok(index) => {
                     survey.facts.add(&index, plan.target);
                     if entry.last > after {
                         survey.segments.push(Surveyed {
                             position,
                             entry,
-                            index,
+                            digest: index.digest,
+                            rows: index.rows,
+                            plain_bytes: index.plain_bytes,
                         });
                     }
                 }

@@ -181,6 +181,7 @@ fn timeline(digest: RowDigest) -> TimelineRecord {
                 digest,
                 raft_term: 2,
                 raft_index: 14,
+                raft_surplus: None,
             }),
         },
         parent: Some((TimelineId(1), Revision(5))),

@@ -58,23 +58,24 @@ impl Vault {
     /// # Errors
     /// `NotFound` where there is none, and as [`Vault::create`].
     pub async fn open(url: &str) -> Result<Self, VaultError> {
-        let Backend {
-            store,
-            prefix,
-            place,
-            dates,
-        } = backend::open(url, false).await?;
-        let vault = Self::with_store(store, prefix)
-            .await
-            .map(|vault| vault.at(&place))
-            .map_err(|error| match error.kind() {
-                ErrorKind::NotFound => {
-                    VaultError::new(ErrorKind::NotFound, format!("there is no vault at {url}"))
-                        .with_source(error)
-                }
-                _ => error,
-            })?;
-        Ok(vault.with_dates(dates))
+        let backend = backend::open(url, false).await?;
+        let objects = Objects::new(Arc::clone(&backend.store), backend.prefix.clone());
+        let id = id_of(&objects).await.map_err(none_at(url))?;
+        Ok(Self::of_id(objects, id, &backend.place).with_dates(backend.dates))
+    }
+
+    /// [`Vault::open`], and the names of its [clusters](Vault::clusters): both are asked for at once, for a command that a person
+    /// waits for.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub async fn open_with_clusters(url: &str) -> Result<(Self, Vec<ClusterName>), VaultError> {
+        let backend = backend::open(url, false).await?;
+        let objects = Objects::new(Arc::clone(&backend.store), backend.prefix.clone());
+        let (id, names) = tokio::join!(id_of(&objects), clusters_of(&objects));
+        let id = id.map_err(none_at(url))?;
+        let vault = Self::of_id(objects, id, &backend.place).with_dates(backend.dates);
+        Ok((vault, names?))
     }
 
     /// The vault at a URL, of which the id is known from before, without asking the store: for a writer that starts
@@ -95,14 +96,9 @@ impl Vault {
 
     /// [`Vault::known`] at a prefix of a store that the caller has made.
     pub fn known_with_store(store: Arc<dyn ObjectStore>, prefix: Path, id: VaultId) -> Self {
-        Self {
-            place: prefix.as_ref().into(),
-            objects: Objects::new(store, prefix).unproven(Unproven::new(id)),
-            id,
-            writer: WRITER.into(),
-            cache: None,
-            locks: None,
-        }
+        let place = prefix.clone();
+        let objects = Objects::new(store, prefix).unproven(Unproven::new(id));
+        Self::of_id(objects, id, place.as_ref())
     }
 
     /// Opens the vault at a prefix of a store that the caller has made; writes nothing.
@@ -110,17 +106,21 @@ impl Vault {
     /// # Errors
     /// As [`Vault::open`].
     pub async fn with_store(store: Arc<dyn ObjectStore>, prefix: Path) -> Result<Self, VaultError> {
-        let place = prefix.as_ref().into();
+        let place = prefix.clone();
         let objects = Objects::new(store, prefix);
         let id = id_of(&objects).await?;
-        Ok(Self {
-            place,
+        Ok(Self::of_id(objects, id, place.as_ref()))
+    }
+
+    fn of_id(objects: Objects, id: VaultId, place: &str) -> Self {
+        Self {
+            place: place.into(),
             objects,
             id,
             writer: WRITER.into(),
             cache: None,
             locks: None,
-        })
+        }
     }
 
     /// Opens the vault at a prefix of a store, and makes it where there is none.
@@ -199,11 +199,26 @@ impl Vault {
     /// # Errors
     /// As the store fails.
     pub async fn clusters(&self) -> Result<Vec<ClusterName>, VaultError> {
-        let names = self.objects.folders("clusters").await?;
-        Ok(names
-            .into_iter()
-            .filter_map(|name| ClusterName::new(name).ok())
-            .collect())
+        clusters_of(&self.objects).await
+    }
+}
+
+async fn clusters_of(objects: &Objects) -> Result<Vec<ClusterName>, VaultError> {
+    let names = objects.folders("clusters").await?;
+    let names = names.into_iter();
+    Ok(names
+        .filter_map(|name| ClusterName::new(name).ok())
+        .collect())
+}
+
+/// Says so where there is no vault.
+fn none_at(url: &str) -> impl FnOnce(VaultError) -> VaultError {
+    move |error| match error.kind() {
+        ErrorKind::NotFound => {
+            VaultError::new(ErrorKind::NotFound, format!("there is no vault at {url}"))
+                .with_source(error)
+        }
+        _ => error,
     }
 }
 

@@ -10,7 +10,7 @@ use revkeep_vault::{Cluster, SegmentEntry, SourceIdentity, Timeline, TimelineRec
 
 use super::agree::of_timeline;
 use super::fork::parent;
-use super::snapshot::end;
+use super::snapshot::{End, end};
 use super::{Extent, Known, RaftMark, Verdict, connect_caught_up, judge, settle};
 use crate::AgentError;
 use crate::base::{Taken, take};
@@ -207,27 +207,42 @@ async fn witness(
     member: &Member,
     taken: Option<&Taken>,
 ) -> Result<(Witness, Identity), AgentError> {
-    let revision = match taken {
-        Some(taken) => taken.position.revision,
-        None => member.current_revision().await?,
-    };
-    let digest = match taken {
-        Some(taken) => end(taken).await?.last,
-        None if revision <= Revision::INITIAL => None,
-        None => match member.transaction_at(revision).await? {
-            TransactionAt::Rows(digest) => Some(digest),
-            TransactionAt::Compacted | TransactionAt::Later => None,
-        },
-    };
+    // The index before the revision: it is ahead by no more than this says.
     let identity = member.identity().await?;
+    let (revision, end) = match taken {
+        Some(taken) => (taken.position.revision, end(taken).await?),
+        None => newest(member, identity.raft_index).await?,
+    };
     let witness = Witness {
         // Without its rows it tells nothing.
-        revision: digest.map_or(Revision::ZERO, |_| revision),
-        digest: digest.unwrap_or(RowDigest(0)),
+        revision: end.last.map_or(Revision::ZERO, |_| revision),
+        digest: end.last.unwrap_or(RowDigest(0)),
         raft_term: identity.raft_term,
         raft_index: identity.raft_index,
+        raft_surplus: end.surplus,
     };
     Ok((witness, identity))
+}
+
+/// The newest revision, its digest and the surplus, as in the end of a snapshot; the Raft index was read before. Of a source whose
+/// snapshots tell no surplus it is never used.
+async fn newest(member: &Member, raft_index: u64) -> Result<(Revision, End), AgentError> {
+    let revision = member.current_revision().await?;
+    let last = if revision > Revision::INITIAL {
+        match member.transaction_at(revision).await? {
+            TransactionAt::Rows(digest) => Some(digest),
+            TransactionAt::Compacted | TransactionAt::Later => None,
+        }
+    } else {
+        None
+    };
+    let index = i64::try_from(raft_index).ok().filter(|index| *index > 0);
+    let end = End {
+        last,
+        surplus: index.map(|index| index - revision.0),
+        ..End::default()
+    };
+    Ok((revision, end))
 }
 
 async fn open_new(

@@ -126,7 +126,7 @@ impl Known {
                 term: witness.raft_term,
                 index: witness.raft_index,
                 revision: witness.revision,
-                surplus: None,
+                surplus: witness.raft_surplus,
             };
         }
         let Some(newest) = newest else {
@@ -388,5 +388,47 @@ impl Lineage {
     pub fn seen(&self, mark: RaftMark) {
         let mut known = self.locked();
         known.raft = known.raft.later(mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use revkeep_vault::{SmallBucket, SourceIdentity, Vault};
+
+    use super::*;
+    use crate::testing::store_base_of;
+
+    #[tokio::test]
+    async fn the_surplus_is_that_of_the_newest_base_or_of_where_the_timeline_began() {
+        let vault = Vault::create("memory:").await.unwrap();
+        let cluster = vault.cluster(&"prod".parse().unwrap());
+        let witness = Witness {
+            raft_surplus: Some(-7),
+            ..Witness::default()
+        };
+        let source = SourceIdentity {
+            witness: Some(witness),
+            ..SourceIdentity::default()
+        };
+        cluster.create_timeline(source, None).await.unwrap();
+        let timeline = cluster.newest_timeline().await.unwrap().unwrap();
+        let surplus = async || {
+            let newest = timeline.newest().await.unwrap();
+            let known = Known::read(&timeline, newest.as_ref()).await.unwrap();
+            known.raft.surplus
+        };
+        assert_eq!(surplus().await, Some(-7));
+        let index = 25_u64.to_be_bytes().to_vec();
+        let meta = SmallBucket {
+            name: META_BUCKET.to_vec(),
+            entries: vec![(b"consistent_index".to_vec(), index)],
+        };
+        let facts = BaseFacts {
+            revision: Revision(20),
+            buckets: vec![meta],
+            ..BaseFacts::default()
+        };
+        store_base_of(&timeline, facts).await;
+        assert_eq!(surplus().await, Some(5));
     }
 }

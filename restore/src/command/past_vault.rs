@@ -37,11 +37,12 @@ pub(super) async fn open(
     vault: &str,
     arguments: &ClusterArguments,
 ) -> Result<Cluster, RestoreError> {
-    let vault = self::vault(vault).await?;
     if let Some(name) = &arguments.cluster {
+        let vault = self::vault(vault).await?;
         return find_cluster(&vault, &checked(name)?).await;
     }
-    let names = vault.clusters().await?;
+    let (vault, names) = Vault::open_with_clusters(vault).await?;
+    let vault = cached(vault);
     match names.as_slice() {
         [only] => Ok(vault.cluster(only)),
         [] => Err(RestoreError::new(
@@ -66,11 +67,14 @@ pub(super) async fn open(
 /// # Errors
 /// When there is none, or it cannot be reached.
 pub(super) async fn vault(url: &str) -> Result<Vault, RestoreError> {
-    let vault = Vault::open(url).await?;
-    Ok(match cache_folder() {
+    Ok(cached(Vault::open(url).await?))
+}
+
+fn cached(vault: Vault) -> Vault {
+    match cache_folder() {
         Some(folder) => vault.with_cache(IndexCache::new(folder, CACHE_BYTES)),
         None => vault,
-    })
+    }
 }
 
 /// `REVKEEP_CACHE_DIR`, or `revkeep` where the system keeps what can be had again; an empty variable means none.

@@ -128,6 +128,7 @@ fn record(file: &SnapshotFile) -> TimelineRecord {
                 digest: witnessed(file),
                 raft_term: file.meta(b"term"),
                 raft_index: file.meta(b"consistent_index"),
+                raft_surplus: None,
             }),
         },
         parent: None,

@@ -118,7 +118,7 @@ fn decide<'a>(plan: &'a Plan, survey: &'a Survey) -> (OverlapReport, Vec<Compari
         position: segment.position,
         first: segment.entry.first,
         last: segment.entry.last,
-        digest: segment.index.digest,
+        digest: segment.digest,
     };
     let planned: Vec<_> = steps(plan, survey)
         .map(|(segment, ..)| lane(segment))

@@ -110,10 +110,12 @@ impl Looked {
         match (object, &self.known) {
             (Object::Segment(entry), Known::Index(index)) => {
                 let frames = index.frames_of(from, to);
-                let frames = frames.filter(|frame| wanted(Piece::Frame(frame)));
+                let runs = runs(frames.filter(|frame| wanted(Piece::Frame(frame))));
+                if runs.is_empty() {
+                    return Vec::new();
+                }
                 let times = Arc::new(index.times.clone());
-                runs(frames)
-                    .into_iter()
+                runs.into_iter()
                     .map(|frames| Part::frames(entry.clone(), frames, times.clone(), from, to))
                     .collect()
             }

@@ -65,6 +65,9 @@ pub struct Witness {
     pub raft_term: u64,
     /// The Raft index then; 0 where it is not known.
     pub raft_index: u64,
+    /// By how much its Raft index was ahead of its revision, at least; `None` where it is not known, as in timelines of the first
+    /// agents. In one history of etcd that never goes back, for an entry makes one revision at most.
+    pub raft_surplus: Option<i64>,
 }
 
 /// The birth of a timeline; written once.
@@ -102,6 +105,8 @@ struct WireTimeline {
     raft_term: u64,
     #[prost(uint64, tag = "11")]
     raft_index: u64,
+    #[prost(sint64, optional, tag = "12")]
+    raft_surplus: Option<i64>,
 }
 
 impl TimelineRecord {
@@ -115,6 +120,7 @@ impl TimelineRecord {
                 .map_or_else(Vec::new, |witness| witness.digest.to_bytes().into()),
             raft_term: witness.map_or(0, |witness| witness.raft_term),
             raft_index: witness.map_or(0, |witness| witness.raft_index),
+            raft_surplus: witness.and_then(|witness| witness.raft_surplus),
             cluster_id: self.source.cluster_id,
             member_ids: self.source.member_ids.clone(),
             etcd_version: self.source.etcd_version.clone(),
@@ -142,6 +148,7 @@ impl TimelineRecord {
                     digest: RowDigest::from_bytes(digest),
                     raft_term: wire.raft_term,
                     raft_index: wire.raft_index,
+                    raft_surplus: wire.raft_surplus,
                 })
             }
         };
