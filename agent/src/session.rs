@@ -237,7 +237,7 @@ impl Session<'_> {
         let shared = (&head, &spool, &turns);
         self.status
             .attach(Live::new(&target, shared, seen, &jobs, tasks));
-        let held = Arc::clone(&head);
+        let reach = Arc::clone(&head);
         let wires = Wires {
             connection: route.connection.clone(),
             target,
@@ -323,7 +323,7 @@ impl Session<'_> {
             }
             captured => captured?,
         }
-        conclude(&spool, self.state_dir, in_time, held.standing())
+        conclude(&spool, self.state_dir, in_time, reach.standing())
     }
 }
 
@@ -377,4 +377,36 @@ fn ended_by(error: &tokio::task::JoinError) -> AgentError {
 
 fn ended_early(task: &str) -> AgentError {
     AgentError::Internal(format!("the {task} task has ended before it was asked to"))
+}
+
+#[cfg(test)]
+mod tests {
+    use revkeep_schemas::Revision;
+
+    use super::*;
+    use crate::testing::{parting_segment, target};
+
+    #[tokio::test]
+    async fn what_another_agent_has_stored_is_not_called_lost() {
+        let (target, folder) = (target().await, tempfile::tempdir().unwrap());
+        let state_dir = StateDir::open(Some(folder.path())).unwrap();
+        let place = Place::of(&target);
+        let spool = Spool::open(folder.path(), place, 4096).await.unwrap();
+        spool.file().await;
+        for main in [2, 3] {
+            let segment = parting_segment(&target.timeline, (main, main), main);
+            spool.admit(segment).await;
+        }
+        assert!(spool.discards());
+        let ended = |durable| {
+            let standing = Standing {
+                durable: Some(Revision(durable)),
+                source: Revision(3),
+            };
+            conclude(&spool, &state_dir, true, standing)
+        };
+        let told = ended(2).unwrap_err().to_string();
+        assert!(told.contains("after revision 2 was not kept"), "{told}");
+        ended(3).unwrap();
+    }
 }

@@ -6,8 +6,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use revkeep_harness::http;
 use revkeep_harness::product::{Agent, VaultPlace};
+use revkeep_harness::{free_port, http};
 use revkeep_schemas::Revision;
 use revkeep_schemas::agent_api::SnapshotRequest;
 use revkeep_schemas::agent_api::agent_client::AgentClient;
@@ -20,6 +20,8 @@ const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 /// Well; not everything was stored in time; the source cannot be reached; an object is damaged.
 const EXPECTED: [i32; 4] = [0, 1, 2, 13];
+/// Its port is taken, or another setting is wrong.
+const NO_PORT: i32 = 3;
 const FLAGS: [&str; 12] = [
     "--flush-interval",
     "100ms",
@@ -162,6 +164,9 @@ impl Lives {
         };
         let ended = judge(agent, *place, status)?;
         self.agent = None;
+        if ended == Ended::Exit(NO_PORT) {
+            self.port = free_port()?;
+        }
         Ok(Some(ended))
     }
 
@@ -262,6 +267,10 @@ fn judge(agent: &Agent, place: Option<Place>, status: ExitStatus) -> Result<Ende
         // It was asked to end before it could listen.
         (None, Some(SIGTERM), _) => Ok(Ended::Exit(SIGTERM)),
         (Some(code), ..) if EXPECTED.contains(&code) => Ok(Ended::Exit(code)),
+        // Another program on this machine took its port meanwhile.
+        (Some(NO_PORT), ..) if agent.log_tail(1).contains("Address already in use") => {
+            Ok(Ended::Exit(NO_PORT))
+        }
         (None, Some(SIGABRT), Some(place)) => {
             let said = format!("fail point {place}:");
             ensure!(agent.log().contains(&said), "aborted:\n{}", tail());

@@ -288,8 +288,16 @@ impl<'a> World<'a> {
             agent.begin(&vault, None)?;
         }
         self.source.goes_on_by(3).await?;
-        let last = self.source.rests().await?;
-        let timeline = self.agree(last).await?;
+        let mut last = self.source.rests().await?;
+        let timeline = loop {
+            let timeline = self.agree(last).await?;
+            // A write that was not waited for any longer may be done later.
+            let now = self.source.rests().await?;
+            if now == last {
+                break timeline;
+            }
+            last = now;
+        };
         self.look().await?;
         for one in 0..self.agents.len() {
             let agent = self.agents.get_mut(one).context("no such agent")?;
