@@ -16,7 +16,8 @@ pub struct RaftMark {
     pub index: u64,
     /// The revision.
     pub revision: Revision,
-    /// See [`surplus`]; `None` where it is not known.
+    /// The index of the last entry that a snapshot held, less the snapshot's revision; `None` where it is not known. It never goes
+    /// back in one history of etcd.
     pub surplus: Option<i64>,
 }
 
