@@ -100,8 +100,8 @@ impl RunOptions {
 /// Captures until `stop`, then flushes, within [`RunOptions::grace`]; serves its status meanwhile.
 ///
 /// # Errors
-/// [`AgentError::Lineage`] when the source is another one, [`AgentError::Internal`] when not everything was stored in time,
-/// or when a task that capture relies on ended.
+/// When a setting is wrong or nothing could be opened at first; [`AgentError::Internal`] when not everything was stored in time, or
+/// when a task that capture relies on ended. A source that is another one is no error: its own timeline is captured.
 pub async fn run(
     route: Route,
     options: RunOptions,

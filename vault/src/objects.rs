@@ -390,3 +390,40 @@ impl Objects {
         removed.map_err(VaultError::store(format_args!("remove {name}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use object_store::memory::InMemory;
+    use revkeep_schemas::FormatError;
+
+    use super::*;
+
+    /// The bytes that say that an object is newer may be what is damaged.
+    #[tokio::test]
+    async fn what_looks_damaged_or_newer_is_read_again() {
+        let objects = Objects::new(Arc::new(InMemory::new()), Path::from("v"));
+        let stored = objects.create("one", Bytes::from_static(b"x"));
+        stored.await.unwrap();
+        let reads = async |wrong: &dyn Fn() -> VaultError, times: usize| {
+            let read = Cell::new(0);
+            let decode = |_| {
+                read.set(read.get() + 1);
+                if read.get() > times {
+                    return Ok(());
+                }
+                Err(wrong())
+            };
+            let decoded = objects.get_as("one", decode).await;
+            (decoded.is_ok(), read.get())
+        };
+        let newer = || VaultError::format("one")(FormatError::unsupported("object", "version 17"));
+        let damaged = || VaultError::new(ErrorKind::Corrupt, "damaged");
+        let denied = || VaultError::new(ErrorKind::Config, "denied");
+        assert_eq!(reads(&newer, 1).await, (true, 2));
+        assert_eq!(reads(&newer, 9).await, (false, READS));
+        assert_eq!(reads(&damaged, 1).await, (true, 2));
+        assert_eq!(reads(&denied, 1).await, (false, 1));
+    }
+}

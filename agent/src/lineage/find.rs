@@ -207,7 +207,7 @@ async fn witness(
     member: &Member,
     taken: Option<&Taken>,
 ) -> Result<(Witness, Identity), AgentError> {
-    // The index before the revision: it is ahead by no more than this says.
+    // The index before the revision: so it is ahead of what the revision was then by at least what is noted.
     let identity = member.identity().await?;
     let (revision, end) = match taken {
         Some(taken) => (taken.position.revision, end(taken).await?),

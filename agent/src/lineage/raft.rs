@@ -3,8 +3,8 @@
 
 use revkeep_schemas::Revision;
 
-/// By so much the surplus may go back: etcd before 3.5.3 may write the index of an entry that it is about to apply
-/// (CHANGELOG-3.5, "Fix inconsistent log").
+/// By so much the surplus may go back: etcd 3.5.0 to 3.5.2 may write the index of an entry that it is about to apply (etcd, pull
+/// request 13854).
 const ALLOWED: i64 = 1;
 
 /// Where a source's Raft log stood when its revision was read.
@@ -26,7 +26,8 @@ pub struct RaftMark {
 /// again and keeps the revision: what was restored has less, also when its index has long passed the old one.
 ///
 /// `None` where it is not known, and for the replicated store of this repository: its entries make many revisions. etcd writes
-/// `consistent_index` alone before 3.5, and `confState` beside `term` since; the store writes no `confState`.
+/// `consistent_index` alone before 3.5, and `confState` beside `term` since; the store writes no `confState`. An etcd that has the
+/// second and not the third is taken for the store: then this says nothing.
 pub(super) fn surplus<E>(
     revision: Revision,
     meta: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, E>,
