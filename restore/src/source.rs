@@ -8,14 +8,17 @@ use revkeep_vault::{
     ReadOptions, SegmentEntry, Timeline, TimelineId, Vault, VaultError,
 };
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::error::{Kind, RestoreError};
 use crate::plan::History;
 use crate::plan::{BaseFact, CompactFact, Holdings, Plan, SegmentFact, Target, choose, coverage};
-use crate::replay::{Batch, Feed};
+use crate::replay::Feed;
 use crate::survey::is_lost;
 use crate::timelines::default_timeline;
+
+/// Chunks, of some 4 MiB, and frames that are ready for a restore, which writes about as fast as they are unpacked.
+const READY_BATCHES: usize = 4;
 
 impl From<VaultError> for RestoreError {
     fn from(error: VaultError) -> Self {
@@ -349,23 +352,12 @@ impl Source {
         cancelled: watch::Receiver<bool>,
     ) -> Feed {
         let _guard = runtime.enter();
-        let chunks = pieces
-            .iter()
-            .filter(|piece| matches!(piece, Piece::Chunk(_)))
-            .count();
-        let mut pieces = pieces;
-        let segments = pieces.split_off(chunks);
-        let base = self.timeline.read_rows(pieces, ReadOptions::default());
-        let timeline = self.timeline.clone();
-        let (sender, receiver) = mpsc::channel(1);
-        // Its owner is the feed: it ends when that is dropped.
-        runtime.spawn(async move {
-            if forward(base, &sender).await {
-                let segments = timeline.read_rows(segments, ReadOptions::default());
-                forward(segments, &sender).await;
-            }
-        });
-        Feed::new(runtime.clone(), receiver, cancelled)
+        let options = ReadOptions {
+            ready: READY_BATCHES,
+            ..ReadOptions::default()
+        };
+        let rows = self.timeline.read_rows(pieces, options);
+        Feed::new(runtime.clone(), rows, cancelled)
     }
 }
 
@@ -400,24 +392,4 @@ fn base_of(name: &str) -> Option<BaseFact> {
         revision,
         compact_revision: Revision::ZERO,
     })
-}
-
-/// Passes batches on; says whether all went well and the consumer still listens.
-async fn forward(
-    mut from: mpsc::Receiver<Result<revkeep_vault::PlainRows, VaultError>>,
-    to: &mpsc::Sender<Result<Batch, RestoreError>>,
-) -> bool {
-    while let Some(rows) = from.recv().await {
-        let failed = rows.is_err();
-        let batch = rows
-            .map(|rows| Batch {
-                rows: rows.bytes,
-                base_digest: rows.chunk_digest,
-            })
-            .map_err(promised);
-        if to.send(batch).await.is_err() || failed {
-            return false;
-        }
-    }
-    true
 }

@@ -9,8 +9,9 @@ use revkeep_schemas::manifest::{ChunkRef, decode_chunk_into};
 use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::segment::{Frame, SegmentReader};
 use revkeep_schemas::{FormatError, Revision};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::buffers::Buffers;
 use crate::error::{ErrorKind, VaultError};
@@ -45,6 +46,9 @@ pub struct ReadOptions {
     /// Bytes of objects and rows that are held before the consumer takes them. A piece that is larger than this is
     /// held alone. Frames of segments, of about a MiB each, come on top while their rows are unpacked.
     pub memory_bytes: u64,
+    /// Chunks and frames that wait unpacked for the consumer, on top of that. With one, a consumer that is as fast as the
+    /// reading finds none at times.
+    pub ready: usize,
 }
 
 impl Default for ReadOptions {
@@ -52,6 +56,7 @@ impl Default for ReadOptions {
         Self {
             parallel: 4,
             memory_bytes: 24 * 1024 * 1024,
+            ready: 1,
         }
     }
 }
@@ -87,7 +92,7 @@ impl Timeline {
         pieces: Vec<Piece>,
         options: ReadOptions,
     ) -> mpsc::Receiver<Result<PlainRows, VaultError>> {
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(options.ready.max(1));
         let timeline = self.clone();
         // Its owner is the receiver: it ends when that is dropped.
         tokio::spawn(async move {
@@ -120,18 +125,22 @@ impl Timeline {
                     (piece, memory.acquire_many_owned(need).await)
                 }
             })
-            .map(async |(piece, permit)| {
-                let permit = permit.map_err(|error| {
-                    VaultError::new(ErrorKind::Internal, "read rows: memory").with_source(error)
-                })?;
-                self.fetch(piece, buffers.clone())
-                    .await
-                    .map(|fetched| (fetched, permit))
+            .map(|(piece, permit)| {
+                // A task of its own goes on from fetching to unpacking while the consumer is busy and nobody asks for more.
+                let fetching = tokio::spawn(self.clone().fetch(piece, buffers.clone()));
+                let fetching = AbortOnDropHandle::new(fetching);
+                async move {
+                    let permit = permit.map_err(|error| {
+                        VaultError::new(ErrorKind::Internal, "read rows: memory").with_source(error)
+                    })?;
+                    let fetched = fetching.await.map_err(VaultError::task("read rows"))??;
+                    Ok::<_, VaultError>((fetched, permit))
+                }
             })
             .buffered(parallel);
         let mut fetched = std::pin::pin!(fetched);
         while let Some(next) = fetched.next().await {
-            let (next, permit): (Fetched, OwnedSemaphorePermit) = next?;
+            let (next, permit) = next?;
             let taken = match next {
                 Fetched::Rows(rows) => sender.send(Ok(rows)).await.is_ok(),
                 Fetched::Segment {
@@ -151,7 +160,7 @@ impl Timeline {
         Ok(())
     }
 
-    async fn fetch(&self, piece: Piece, buffers: Buffers) -> Result<Fetched, VaultError> {
+    async fn fetch(self, piece: Piece, buffers: Buffers) -> Result<Fetched, VaultError> {
         match piece {
             Piece::Chunk(chunk) => self.chunk_rows(chunk, buffers).await.map(Fetched::Rows),
             Piece::Segment { entry, from, to } => Ok(Fetched::Segment {

@@ -71,6 +71,7 @@ async fn a_base_and_its_segments_come_back_in_order() {
     let tight = ReadOptions {
         parallel: 4,
         memory_bytes: 1,
+        ready: 1,
     };
     for options in [ReadOptions::default(), tight] {
         let read = read_all(timeline.read_rows(pieces.clone(), options))

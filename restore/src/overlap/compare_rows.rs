@@ -15,6 +15,7 @@ use crate::source::promised;
 const READ_AHEAD: ReadOptions = ReadOptions {
     parallel: 2,
     memory_bytes: 8 * 1024 * 1024,
+    ready: 1,
 };
 
 /// One reading: the digest of each revision, in order.

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use revkeep_schemas::digest::RowDigest;
+use revkeep_vault::{PlainRows, VaultError};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::{Kind, RestoreError};
+use crate::source::promised;
 
 /// A run of encoded rows.
 #[derive(Clone, Debug)]
@@ -26,25 +28,25 @@ pub trait Batches {
     fn next_batch(&mut self) -> Result<Option<Batch>, RestoreError>;
 }
 
-/// Batches from a bounded channel, for a thread that may block. It wakes up when the command is cancelled.
+/// What the vault reads, for a thread that may block. It wakes up when the command is cancelled.
 #[derive(Debug)]
 pub struct Feed {
     runtime: Handle,
-    batches: mpsc::Receiver<Result<Batch, RestoreError>>,
+    rows: mpsc::Receiver<Result<PlainRows, VaultError>>,
     cancelled: watch::Receiver<bool>,
 }
 
 impl Feed {
-    /// A feed from a channel of the runtime behind `runtime`; `cancelled` turns true when the command shall end.
+    /// A feed of what is read on the runtime behind `runtime`; `cancelled` turns true when the command shall end.
     #[must_use]
     pub const fn new(
         runtime: Handle,
-        batches: mpsc::Receiver<Result<Batch, RestoreError>>,
+        rows: mpsc::Receiver<Result<PlainRows, VaultError>>,
         cancelled: watch::Receiver<bool>,
     ) -> Self {
         Self {
             runtime,
-            batches,
+            rows,
             cancelled,
         }
     }
@@ -54,16 +56,20 @@ impl Batches for Feed {
     fn next_batch(&mut self) -> Result<Option<Batch>, RestoreError> {
         let Self {
             runtime,
-            batches,
+            rows,
             cancelled,
         } = self;
-        runtime.block_on(async {
+        let rows = runtime.block_on(async {
             tokio::select! {
                 biased;
                 Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(interrupted()),
-                batch = batches.recv() => batch.transpose(),
+                rows = rows.recv() => rows.transpose().map_err(promised),
             }
-        })
+        })?;
+        Ok(rows.map(|rows| Batch {
+            rows: rows.bytes,
+            base_digest: rows.chunk_digest,
+        }))
     }
 }
 
