@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use revkeep_schemas::Revision;
 use revkeep_vault::{BaseFacts, ClusterName, SourceIdentity, Vault};
-use serde_json::Value;
+use serde_json::{Value, json};
 use world::{REVKEEP, Rows, names, url};
 
 struct Place(tempfile::TempDir);
@@ -262,13 +262,16 @@ fn any_revision_is_of_any_timeline_and_damage_beside_it_is_told() {
 }
 
 #[test]
-fn a_timeline_whose_record_is_damaged_ends_no_drill_of_the_others() {
+fn a_timeline_whose_record_is_damaged_or_gone_ends_no_drill_of_the_others() {
     let place = Place::new(&["c"]);
     place.etcd("exit 1");
     let record = place.path().join("vault/clusters/c/0001/timeline");
     let content = fs::read(&record).unwrap();
     fs::write(&record, b"nothing").unwrap();
     for drills in 1..8 {
+        if drills == 4 {
+            fs::remove_file(&record).unwrap();
+        }
         let (code, told) = place.drill(" --random");
         // It boots, and that is what fails.
         assert_eq!((code, place.starts().len()), (13, drills), "{told}");
@@ -282,6 +285,36 @@ fn a_timeline_whose_record_is_damaged_ends_no_drill_of_the_others() {
     let info: Value = serde_json::from_slice(&info.stdout).unwrap();
     let summary = info["proofs"].to_string();
     assert!(summary.contains("c/0001/timeline"), "{info:#}");
+}
+
+#[test]
+fn a_timeline_whose_record_is_damaged_or_gone_hides_no_other() {
+    let place = Place::new(&["c"]);
+    let record = |id: &str| place.path().join(format!("vault/clusters/c/{id}/timeline"));
+    for (lost, other, code, newest) in [
+        ("0001", "0002", 0, json!("0002")),
+        ("0002", "0001", 13, json!(null)),
+    ] {
+        let content = fs::read(record(lost)).unwrap();
+        fs::write(record(lost), b"nothing").unwrap();
+        for _ in ["damaged", "gone"] {
+            let output = place.run("info c -w json");
+            assert_eq!(output.status.code(), Some(code), "{output:?}");
+            let info: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(info["timeline"], newest, "{info:#}");
+            assert_eq!(info["timelines"].as_array().unwrap().len(), 1, "{info:#}");
+            assert_eq!(info["timelines"][0]["id"], *other, "{info:#}");
+            assert_eq!(
+                info["damaged"][0]["name"],
+                format!("clusters/c/{lost}/timeline")
+            );
+            let told = String::from_utf8(place.run("info c").stdout).unwrap();
+            assert!(told.contains(&format!("c/{lost}/timeline")), "{told}");
+            assert_eq!(told.contains("recoverable  unknown"), code == 13, "{told}");
+            let _already_gone = fs::remove_file(record(lost));
+        }
+        fs::write(record(lost), content).unwrap();
+    }
 }
 
 #[test]

@@ -99,8 +99,8 @@ impl Cluster {
     /// record, which stays away for good when the agent dies in between.
     ///
     /// # Errors
-    /// As [`Cluster::timeline`].
-    pub(crate) async fn born(&self, id: TimelineId) -> Result<Option<Timeline>, VaultError> {
+    /// As [`Cluster::timeline`]; `NotFound` where something stands in the folder, so that the record is gone.
+    pub async fn born(&self, id: TimelineId) -> Result<Option<Timeline>, VaultError> {
         match self.timeline(id).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => return other.map(Some),

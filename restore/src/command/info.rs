@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::{Output, answer};
 use crate::error::RestoreError;
 use crate::report::size;
-use crate::source::open_cluster;
+use crate::source::{open_cluster, promised};
+use crate::survey::is_lost;
 
 /// The newest bases of a timeline that a table shows.
 const SHOWN_BASES: usize = 10;
@@ -63,6 +64,8 @@ struct Info {
     /// The newest verification and the newest drill of which there is a receipt.
     proofs: Vec<ProofInfo>,
     timelines: Vec<TimelineInfo>,
+    /// Records of timelines that cannot be read: nothing else is known of these.
+    damaged: Vec<DamageInfo>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,13 +144,31 @@ pub(super) async fn run(
     };
     let cluster = open_cluster(vault, name).await?;
     let mut timelines = Vec::new();
-    for timeline in cluster.timelines().await? {
+    let mut damaged = Vec::new();
+    // That of the newest timeline, which is the one that is asked about.
+    let mut lost = None;
+    for id in cluster.timeline_ids().await? {
+        let timeline = match cluster.born(id).await {
+            Ok(None) => continue,
+            Ok(Some(timeline)) => timeline,
+            // One that is damaged must not hide the others.
+            Err(error) if is_lost(&error) => {
+                damaged.push(DamageInfo {
+                    name: format!("clusters/{name}/{id}/timeline"),
+                    reason: error.to_string(),
+                });
+                lost = Some(promised(error));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let inventory = timeline.inventory().await?;
         let mut described = describe(&timeline, &inventory);
         described.maximum_seen = newest_seen(&timeline, &inventory).await;
         timelines.push(described);
+        lost = None;
     }
-    let newest = timelines.last();
+    let newest = timelines.last().filter(|_| lost.is_none());
     let info = Info {
         cluster: name.clone(),
         timeline: newest.map(|timeline| timeline.id.clone()),
@@ -156,8 +177,10 @@ pub(super) async fn run(
         maximum_seen: newest.and_then(|timeline| timeline.maximum_seen.clone()),
         proofs: proofs(&cluster).await?,
         timelines,
+        damaged,
     };
-    answer(&info, output)
+    answer(&info, output)?;
+    lost.map_or(Ok(()), Err)
 }
 
 /// What was proved last.
@@ -280,10 +303,6 @@ fn time(unix_ms: i64) -> Option<String> {
         .map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-fn or_none(value: Option<&impl fmt::Display>) -> String {
-    value.map_or_else(|| "none yet".to_owned(), ToString::to_string)
-}
-
 impl fmt::Display for Clusters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.clusters.is_empty() {
@@ -370,16 +389,14 @@ impl Info {
 impl fmt::Display for Info {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "cluster              {}", self.cluster)?;
-        writeln!(
-            f,
-            "minimum recoverable  {}",
-            or_none(self.minimum_recoverable.as_ref())
-        )?;
-        write!(
-            f,
-            "maximum recoverable  {}",
-            or_none(self.maximum_recoverable.as_ref())
-        )?;
+        let shown = |revision: Option<Revision>| match revision {
+            Some(revision) => revision.to_string(),
+            None if self.timeline.is_none() && !self.damaged.is_empty() => "unknown".to_owned(),
+            None => "none yet".to_owned(),
+        };
+        let (minimum, maximum) = (self.minimum_recoverable, self.maximum_recoverable);
+        writeln!(f, "minimum recoverable  {}", shown(minimum))?;
+        write!(f, "maximum recoverable  {}", shown(maximum))?;
         if let Some(seen) = &self.maximum_seen {
             write!(f, ", seen ≈ {seen}")?;
         }
@@ -393,6 +410,9 @@ impl fmt::Display for Info {
                 format!("last {}", proof.kind),
                 proof.summary
             )?;
+        }
+        for damage in &self.damaged {
+            writeln!(f, "damaged              {}", damage.reason)?;
         }
         if self.timelines.len() > 1 {
             writeln!(f, "\ntimelines")?;

@@ -7,7 +7,7 @@ use revkeep_vault::{Cluster, TimelineId};
 use crate::error::{Kind, RestoreError};
 use crate::plan::{Target, coverage};
 use crate::point::Resolved;
-use crate::source::Source;
+use crate::source::{Source, promised};
 
 /// A revision that is drilled.
 pub(super) struct Drawn {
@@ -35,7 +35,7 @@ pub(super) async fn draw(cluster: &Cluster, timeline: Option<&str>) -> Result<Dr
 }
 
 /// A timeline, as likely as it covers revisions; `None` where none covers any, or there is but one. One whose record is damaged
-/// is passed over and named: the others can be brought back all the same.
+/// or gone is passed over and named: the others can be brought back all the same.
 async fn any_timeline(
     cluster: &Cluster,
     damage: &mut Vec<String>,
@@ -49,8 +49,6 @@ async fn any_timeline(
     for id in ids {
         match revisions(cluster, id).await {
             Ok(revisions) => covered.push((id, revisions)),
-            // A folder without a record: its agent ended before it wrote one.
-            Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) if error.kind() == Kind::Verification => {
                 damage.push(format!("timeline {id} was passed over; mend it: {error}"));
             }
@@ -60,10 +58,13 @@ async fn any_timeline(
     Ok(weighted(&covered).map(|(id, _)| id))
 }
 
-/// How many revisions of a timeline can be restored.
+/// How many revisions of a timeline can be restored; none where its agent ended before there was more than a folder.
 async fn revisions(cluster: &Cluster, id: TimelineId) -> Result<i64, RestoreError> {
-    let source = Source::open(cluster, Some(&id.to_string())).await?;
-    let covered = coverage(&source.holdings());
+    let Some(timeline) = cluster.born(id).await.map_err(promised)? else {
+        return Ok(0);
+    };
+    let inventory = timeline.inventory().await?;
+    let covered = coverage(&Source::of(timeline, inventory).holdings());
     Ok(covered.iter().map(count).sum())
 }
 
