@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use etcd_client::{Client, GetOptions};
+use etcd_client::{GetOptions, KvClient};
 use revkeep_harness::etcd_versions;
 use revkeep_harness::exact::{Captured, points, seed};
 use revkeep_harness::product::{CLUSTER, run};
@@ -21,7 +21,7 @@ const COMMAND_EVERY: i64 = 23;
 type Keys = BTreeMap<Vec<u8>, (i64, i64, i64, i64, Vec<u8>)>;
 
 /// All keys by etcd; `None` where it has compacted the revision.
-async fn by_etcd(client: &mut Client, revision: i64) -> Result<Option<Keys>> {
+async fn by_etcd(client: &mut KvClient, revision: i64) -> Result<Option<Keys>> {
     let options = GetOptions::new().with_all_keys().with_revision(revision);
     let answer = match client.get("", Some(options)).await {
         Ok(answer) => answer,
@@ -101,7 +101,9 @@ async fn every_revision_that_etcd_has_reads_the_same() -> Result<()> {
     };
     let mut captured = Captured::from(version, None, seed(), points(POINTS), 1).await?;
     captured.vault.environment.push(("REVKEEP_CACHE_DIR", ""));
-    let mut client = captured.server.client().await?;
+    // All keys in one answer can be more than the 4 MiB that a client takes by default.
+    let client = captured.server.client().await?.kv_client();
+    let mut client = client.max_decoding_message_size(usize::MAX);
     let cluster = open_cluster(&captured.vault.url, CLUSTER).await?;
     let source = Source::open(&cluster, None).await?;
     let newest = captured.points.last().context("a point")?.revision;
