@@ -50,6 +50,8 @@ pub struct TurnTask {
     followed: Option<(i64, Instant)>,
     /// What was written last.
     written: Option<(Instant, Revision, Revision)>,
+    /// The time in the last head that was made, in milliseconds since 1970.
+    heartbeat: i64,
     looked: Instant,
     begun: bool,
     /// Nothing is known of another uploader, and the head cannot be read or written: better two than none.
@@ -81,6 +83,7 @@ impl TurnTask {
             version: None,
             followed: None,
             written: None,
+            heartbeat: 0,
             looked: now,
             begun: false,
             uncertain: false,
@@ -194,14 +197,17 @@ impl TurnTask {
         }
     }
 
-    fn head_of(&self, number: u64) -> Head {
+    fn head_of(&mut self, number: u64) -> Head {
         let (base, compact, durable) = self.head.basis();
         let durable = durable.unwrap_or_default();
+        let now = Utc::now().timestamp_millis();
+        // By a head that differs from the one before others see that its writer lives, whatever its clock does.
+        self.heartbeat = if self.heartbeat == now { now + 1 } else { now };
         Head {
             timeline: self.target.timeline.id(),
             base_revision: base,
             durable_revision: durable,
-            heartbeat_unix_ms: Utc::now().timestamp_millis(),
+            heartbeat_unix_ms: self.heartbeat,
             source_revision: self.head.standing().source,
             compact_revision: compact,
             uploader: self.id,
