@@ -18,7 +18,7 @@ use crate::survey::is_lost;
 use crate::timelines::default_timeline;
 
 /// Chunks, of some 4 MiB, and frames that are ready for a restore, which writes about as fast as they are unpacked.
-const READY_BATCHES: usize = 4;
+const READY_BATCHES: usize = 2;
 
 impl From<VaultError> for RestoreError {
     fn from(error: VaultError) -> Self {

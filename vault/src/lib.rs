@@ -17,6 +17,7 @@ mod credentials;
 pub mod door;
 mod error;
 pub mod fail_point;
+mod fetched;
 mod holes;
 mod inventory;
 mod layout;

@@ -14,8 +14,10 @@ use object_store::{
     UpdateVersion,
 };
 
+use crate::buffers::Buffers;
 use crate::error::{ErrorKind, VaultError};
 use crate::fail_point;
+use crate::fetched::take_all;
 use crate::unproven::Unproven;
 
 /// How often an object is read that looks damaged.
@@ -260,9 +262,14 @@ impl Objects {
 
     /// The whole object.
     pub(crate) async fn get(&self, name: &str) -> Result<Bytes, VaultError> {
+        self.get_in(name, &Buffers::default()).await
+    }
+
+    /// The whole object, in one of these buffers.
+    pub(crate) async fn get_in(&self, name: &str, buffers: &Buffers) -> Result<Bytes, VaultError> {
         let error = |error| VaultError::store(format_args!("get {name}"))(error).of_object(name);
         let got = self.store.get(&self.path(name)).await.map_err(error)?;
-        let bytes = got.bytes().await.map_err(error)?;
+        let bytes = take_all(got, buffers).await.map_err(error)?;
         self.traffic.add(bytes.len());
         Ok(bytes)
     }

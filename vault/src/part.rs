@@ -10,11 +10,11 @@ use revkeep_schemas::manifest::{ChunkRef, chunk_keys_range, decode_chunk_keys};
 use revkeep_schemas::segment::{Frame, SegmentFooter, SegmentIndex, SegmentReader};
 use tokio::task::spawn_blocking;
 
-use crate::buffers::Buffers;
 use crate::cache::IndexCache;
 use crate::error::VaultError;
 use crate::inventory::SegmentEntry;
 use crate::layout;
+use crate::read::ReadBuffers;
 use crate::timeline::Timeline;
 
 /// Bytes of the end of a segment that are fetched first; most indexes are shorter.
@@ -117,7 +117,7 @@ impl Timeline {
     /// # Errors
     /// `Corrupt` when it is damaged, `NotFound` when it is gone.
     pub async fn chunk(&self, chunk: ChunkRef) -> Result<Bytes, VaultError> {
-        Ok(self.chunk_rows(chunk, Buffers::default()).await?.bytes)
+        Ok(self.chunk_rows(chunk, ReadBuffers::default()).await?.bytes)
     }
 
     /// The key filter of a chunk; `None` where it has none that can be used: then the chunk has to be read, and is verified.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use revkeep_schemas::digest::RowDigest;
-use revkeep_schemas::manifest::{ChunkRef, decode_chunk_into};
+use revkeep_schemas::manifest::{ChunkRef, unpack_chunk_into};
 use revkeep_schemas::row::EncodedRows;
 use revkeep_schemas::segment::{Frame, SegmentReader};
 use revkeep_schemas::{FormatError, Revision};
@@ -70,8 +70,15 @@ pub struct PlainRows {
     pub first: Revision,
     /// The last revision.
     pub last: Revision,
-    /// Of a chunk, the digest of its rows, computed from them.
+    /// Of a chunk, the digest of its rows, computed from them; it is the one that the manifest says.
     pub chunk_digest: Option<RowDigest>,
+}
+
+/// Buffers of one reading, which go round: those of what is fetched, and those of what it unpacks to, which are larger.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadBuffers {
+    stored: Buffers,
+    plain: Buffers,
 }
 
 /// What was fetched of one piece.
@@ -113,7 +120,7 @@ impl Timeline {
         let units = u32::try_from(options.memory_bytes.div_ceil(UNIT_BYTES))
             .unwrap_or(u32::MAX)
             .max(1);
-        let buffers = Buffers::default();
+        let buffers = ReadBuffers::default();
         let parallel = options.parallel.max(1);
         let memory = Arc::new(Semaphore::new(units as usize));
         let fetched = stream::iter(pieces)
@@ -148,7 +155,7 @@ impl Timeline {
                     reader,
                     range,
                 } => {
-                    let unpacked = unpack_segment(&name, &reader, range, &buffers);
+                    let unpacked = unpack_segment(&name, &reader, range, &buffers.plain);
                     forward(unpacked.buffered(parallel), sender).await?
                 }
             };
@@ -160,36 +167,49 @@ impl Timeline {
         Ok(())
     }
 
-    async fn fetch(self, piece: Piece, buffers: Buffers) -> Result<Fetched, VaultError> {
+    async fn fetch(self, piece: Piece, buffers: ReadBuffers) -> Result<Fetched, VaultError> {
         match piece {
             Piece::Chunk(chunk) => self.chunk_rows(chunk, buffers).await.map(Fetched::Rows),
             Piece::Segment { entry, from, to } => Ok(Fetched::Segment {
-                reader: Arc::new(self.segment(&entry).await?),
+                reader: Arc::new(self.segment_in(&entry, &buffers.stored).await?),
                 range: (from, to),
                 name: entry.name,
             }),
         }
     }
 
+    /// The rows of a chunk. What is stored is proved by its SHA-256, and what it unpacks to by the digest that the manifest
+    /// says of these rows. The SHA-256 of the rows, their name, is left to a verification: it would take longer than both.
     pub(crate) async fn chunk_rows(
         &self,
         chunk: ChunkRef,
-        buffers: Buffers,
+        buffers: ReadBuffers,
     ) -> Result<PlainRows, VaultError> {
         let vault = &self.cluster.vault;
         let name = layout::chunk_path(&self.cluster.name, (&chunk).into());
         let range = (chunk.first, chunk.last);
         let asked = layout::chunk_identity(vault.id, &self.cluster.name, (&chunk).into(), range);
-        let object = vault.objects.get(&name).await?;
+        let object = vault.objects.get_in(&name, &buffers.stored).await?;
         let unpacking = spawn_blocking(move || {
-            let mut plain = buffers.take();
-            decode_chunk_into(&object, &asked, &mut plain)?;
+            let mut plain = buffers.plain.take(chunk.plain_bytes);
+            unpack_chunk_into(&object, &asked, &mut plain)?;
             let mut digest = RowDigest::default();
             for row in EncodedRows::new(&plain) {
                 digest.add(&row?);
             }
+            if digest != chunk.digest {
+                return Err(FormatError::corrupt(
+                    format!("chunk {}", asked.name),
+                    0,
+                    format!(
+                        "rows with the digest {}, as the manifest says",
+                        chunk.digest
+                    ),
+                    digest.to_string(),
+                ));
+            }
             Ok(PlainRows {
-                bytes: buffers.lend(plain),
+                bytes: buffers.plain.lend(plain),
                 first: chunk.first,
                 last: chunk.last,
                 chunk_digest: Some(digest),
@@ -256,7 +276,7 @@ fn frame_rows(
     buffers: &Buffers,
 ) -> Result<PlainRows, FormatError> {
     let (first, last) = (frame.first.max(range.0), frame.last.min(range.1));
-    let mut plain = buffers.take();
+    let mut plain = buffers.take(frame.plain_len);
     reader.frame_into(frame, &mut plain)?;
     let plain = buffers.lend(plain);
     let whole = (first, last) == (frame.first, frame.last);

@@ -9,6 +9,7 @@ use revkeep_schemas::manifest::{BaseManifest, GapRecord, TimelineRecord};
 use revkeep_schemas::names::{TimelineId, Uid};
 use revkeep_schemas::segment::{SealedSegment, SegmentOrigin, SegmentReader, SegmentWriter};
 
+use crate::buffers::Buffers;
 use crate::cluster::Cluster;
 use crate::error::{ErrorKind, VaultError};
 use crate::inventory::SegmentEntry;
@@ -221,8 +222,18 @@ impl Timeline {
     /// # Errors
     /// `Corrupt` when it is damaged, `NotFound` when it is gone.
     pub async fn segment(&self, entry: &SegmentEntry) -> Result<SegmentReader, VaultError> {
+        self.segment_in(entry, &Buffers::default()).await
+    }
+
+    /// [`Timeline::segment`], in one of these buffers.
+    pub(crate) async fn segment_in(
+        &self,
+        entry: &SegmentEntry,
+        buffers: &Buffers,
+    ) -> Result<SegmentReader, VaultError> {
         let name = self.segment_name(entry);
-        let object = self.cluster.vault.objects.get(&name.path()).await?;
+        let objects = &self.cluster.vault.objects;
+        let object = objects.get_in(&name.path(), buffers).await?;
         SegmentReader::open(object, &self.identity(&name)).map_err(VaultError::format(name.path()))
     }
 }

@@ -16,6 +16,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
+use revkeep_schemas::envelope::{self, Envelope};
 use revkeep_schemas::manifest::ChunkerOptions;
 use revkeep_schemas::{Revision, RowBuf};
 use revkeep_vault::{
@@ -349,6 +350,35 @@ async fn every_damaged_object_is_told_and_never_read() {
     read_all(timeline.read_rows(pieces, ReadOptions::default()))
         .await
         .unwrap();
+}
+
+/// Whatever stands under the name of a chunk with a sound hash of its own: rows that the manifest does not mean are no rows of it.
+#[tokio::test]
+async fn a_chunk_of_other_rows_is_refused_by_name_however_well_it_is_sealed() {
+    let store = Arc::new(InMemory::new());
+    let timeline = timeline(store.clone()).await;
+    let base = timeline
+        .write_base_with(facts(59), Rows::of(&rows(2..60, 300)), None, SMALL)
+        .await
+        .unwrap();
+    let name = |at: usize| timeline.cluster().chunk_object(&base.chunks[at]);
+    let path = |at: usize| Path::from(format!("v/{}", name(at)));
+    let object = async |at| store.get(&path(at)).await.unwrap().bytes().await.unwrap();
+    let sound = object(1).await;
+    let (_, other) = envelope::open_any(&object(2).await, envelope::Kind::Chunk).unwrap();
+    let identity = Envelope::decode(&sound).unwrap().identity;
+    let forged = envelope::seal(&identity, "test", &other);
+    let read = || {
+        let pieces = base.chunks.iter().copied().map(Piece::Chunk).collect();
+        read_all(timeline.read_rows(pieces, ReadOptions::default()))
+    };
+    read().await.unwrap();
+    store.put(&path(1), forged.into()).await.unwrap();
+    let error = read().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.object(), Some(name(1).as_str()), "{error}");
+    store.put(&path(1), sound.into()).await.unwrap();
+    read().await.unwrap();
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! file and the offset. bbolt's pages carry no checksums: only a snapshot's trailer proves values, so
 //! [`check_trailer`] comes before trust in a file that has one.
 
+mod appender;
 mod bucket;
 mod cursor;
 mod file;

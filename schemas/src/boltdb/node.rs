@@ -124,7 +124,7 @@ impl Node {
             position -= ELEMENT_LEN;
         }
         sink.append(&self.data)?;
-        sink.pad(pages * page_size - used);
+        sink.pad(pages * page_size - used)?;
         Ok(id)
     }
 

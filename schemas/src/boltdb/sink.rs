@@ -1,30 +1,30 @@
 //! The end of the file that is being written.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::Write as _,
+    fs::OpenOptions,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
 use super::{
-    meta::Meta, page::FIRST_TREE_PAGE, trailer::digest, unsynced::UnsyncedDb, writeback::Writeback,
+    appender::{Appender, WRITE_BYTES},
+    meta::Meta,
+    page::FIRST_TREE_PAGE,
+    trailer::digest,
+    unsynced::UnsyncedDb,
 };
 use crate::FormatError;
-
-/// Bytes gathered before a write: few enough to be in the processor's cache still when the system copies them.
-const BUFFER_LEN: usize = 256 << 10;
 
 /// Appends pages to a new file through a buffer, and writes the metas in front when all is there.
 #[derive(Debug)]
 pub(super) struct Sink {
-    file: File,
+    appender: Appender,
     what: String,
     page_size: usize,
+    /// At most [`WRITE_BYTES`].
     buf: Vec<u8>,
     /// The page that the next byte after the buffer starts, when on a boundary.
     next_page: u64,
-    writeback: Writeback,
     broken: bool,
 }
 
@@ -45,18 +45,17 @@ impl Sink {
         let file = options
             .open(path)
             .map_err(FormatError::io(format!("{what}: create")))?;
-        let metas = page_size.saturating_mul(2);
-        let mut buf = Vec::with_capacity(BUFFER_LEN.max(metas) + page_size);
-        buf.resize(metas, 0);
-        Ok(Self {
-            file,
+        let mut sink = Self {
+            appender: Appender::new(file),
             what,
             page_size,
-            buf,
+            buf: Vec::with_capacity(WRITE_BYTES),
             next_page: FIRST_TREE_PAGE,
-            writeback: Writeback::default(),
             broken: false,
-        })
+        };
+        // The metas' place.
+        sink.pad(page_size.saturating_mul(2))?;
+        Ok(sink)
     }
 
     /// Bytes of a page.
@@ -77,66 +76,75 @@ impl Sink {
     }
 
     /// Appends bytes.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
-        if self.buf.len() + bytes.len() > BUFFER_LEN {
+    pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<(), FormatError> {
+        while bytes.len() > WRITE_BYTES - self.buf.len() {
+            let (now, rest) = bytes.split_at(WRITE_BYTES - self.buf.len());
+            self.buf.extend_from_slice(now);
+            bytes = rest;
             self.flush()?;
-            if bytes.len() >= BUFFER_LEN {
-                return self.write(bytes);
-            }
         }
         self.buf.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Appends fewer than a page of zeros.
-    pub(super) fn pad(&mut self, len: usize) {
+    /// Appends zeros.
+    pub(super) fn pad(&mut self, mut len: usize) -> Result<(), FormatError> {
+        while len > WRITE_BYTES - self.buf.len() {
+            len -= WRITE_BYTES - self.buf.len();
+            self.buf.resize(WRITE_BYTES, 0);
+            self.flush()?;
+        }
         self.buf.resize(self.buf.len() + len, 0);
+        Ok(())
     }
 
     /// Writes the metas in place, and the trailer.
     pub(super) fn finish(mut self, root: u64, trailer: bool) -> Result<Finished, FormatError> {
-        self.flush()?;
+        self.whole()?;
         let failed = format!("{}: finish", self.what);
+        let rest = std::mem::take(&mut self.buf);
+        let written = self.appender.finish(&rest);
+        let writeback = written.map_err(FormatError::io(failed.clone()))?;
+        let file = self.appender.file();
         let page_size = u32::try_from(self.page_size).unwrap_or(u32::MAX);
         // As in a snapshot of etcd's: the same tree in both, the even transaction in page 0.
         for (page, txid) in [(0, 2), (1, 1)] {
             let meta = Meta::new(page_size, root, self.next_page, txid).encode(page);
-            let written = self.file.write_all_at(&meta, page * self.page_size as u64);
+            let written = file.write_all_at(&meta, page * self.page_size as u64);
             written.map_err(FormatError::io(failed.clone()))?;
         }
         let mut bytes = self.next_page * self.page_size as u64;
         if trailer {
-            let sum = digest(&self.file, bytes, &self.what)?;
-            let written = self.file.write_all_at(&sum, bytes);
-            written.map_err(FormatError::io(failed))?;
+            let sum = digest(file, bytes, &self.what)?;
+            let written = file.write_all_at(&sum, bytes);
+            written.map_err(FormatError::io(failed.clone()))?;
             bytes += sum.len() as u64;
         }
         Ok(Finished {
             bytes,
             pages: self.next_page,
             file: UnsyncedDb {
-                file: self.file,
+                file: file.try_clone().map_err(FormatError::io(failed))?,
                 what: self.what,
-                writeback: self.writeback,
+                writeback,
             },
         })
     }
 
     fn flush(&mut self) -> Result<(), FormatError> {
-        let buf = std::mem::take(&mut self.buf);
-        let result = self.write(&buf);
-        self.buf = buf;
-        self.buf.clear();
-        result
+        self.whole()?;
+        let full = std::mem::take(&mut self.buf);
+        let taken = self.appender.append(full);
+        self.broken = taken.is_err();
+        self.buf = taken.map_err(FormatError::io(format!("{}: write", self.what)))?;
+        Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+    /// After an error nothing is written any more.
+    fn whole(&self) -> Result<(), FormatError> {
         if self.broken {
             return Err(self.misuse("go on after a write had failed: delete the file"));
         }
-        let written = self.file.write_all(bytes);
-        let written = written.and_then(|()| self.writeback.wrote(&self.file, bytes.len() as u64));
-        self.broken = written.is_err();
-        written.map_err(FormatError::io(format!("{}: write", self.what)))
+        Ok(())
     }
 }

@@ -185,23 +185,36 @@ pub fn decode_chunk_into(
     asked: &Identity,
     plain: &mut Vec<u8>,
 ) -> Result<(), FormatError> {
-    let what = || format!("chunk {}", asked.name);
-    let body = envelope::open(object, asked)?;
-    let Some((len, packed)) = body.split_first_chunk::<8>() else {
-        return Err(FormatError::corrupt(what(), 0, "8 bytes of length", "less"));
-    };
-    let len = u64::from_le_bytes(*len);
-    unpack(packed, len, MAX_CHUNK_PLAIN_BYTES, &what(), plain)?;
+    unpack_chunk_into(object, asked, plain)?;
     let hash = ChunkHash::of(plain);
     if !hash.begins(&asked.name) {
         return Err(FormatError::corrupt(
-            what(),
+            format!("chunk {}", asked.name),
             0,
             "rows with that hash",
             hash.to_string(),
         ));
     }
     Ok(())
+}
+
+/// [`decode_chunk_into`] without the name against the rows, which takes as long as all the rest: identity, hash of the
+/// object, length. For whoever proves the rows by the digest that a manifest says of them.
+///
+/// # Errors
+/// [`FormatError::Corrupt`] when it is not, to the last bit, what was written as this chunk.
+pub fn unpack_chunk_into(
+    object: &Bytes,
+    asked: &Identity,
+    plain: &mut Vec<u8>,
+) -> Result<(), FormatError> {
+    let what = || format!("chunk {}", asked.name);
+    let body = envelope::open(object, asked)?;
+    let Some((len, packed)) = body.split_first_chunk::<8>() else {
+        return Err(FormatError::corrupt(what(), 0, "8 bytes of length", "less"));
+    };
+    let len = u64::from_le_bytes(*len);
+    unpack(packed, len, MAX_CHUNK_PLAIN_BYTES, &what(), plain)
 }
 
 /// Unpacks one zstd frame into exactly `len` bytes, of which no more than `cap` are accepted, in place of what `plain`

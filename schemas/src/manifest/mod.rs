@@ -14,7 +14,7 @@ mod small;
 pub use base::{BaseFacts, BaseManifest, Checkpoint, ChunkRef, SmallBucket};
 pub use chunk::{
     ChunkHash, MAX_CHUNK_PLAIN_BYTES, chunk_keys_bytes, chunk_keys_range, decode_chunk,
-    decode_chunk_into, decode_chunk_keys, encode_chunk,
+    decode_chunk_into, decode_chunk_keys, encode_chunk, unpack_chunk_into,
 };
 pub use chunker::{Chunker, ChunkerOptions, PlainChunk};
 pub use pin::PinRecord;
