@@ -1,4 +1,4 @@
-//! Buffers that go round between those who unpack rows and those who take them.
+//! Buffers that go round between those who fetch and unpack and those who take the rows.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -93,7 +93,8 @@ mod tests {
         let lent = buffers.lend(buffer);
         let part = lent.slice(10..20);
         drop(lent);
-        assert_ne!(buffers.take(1_000).as_ptr(), place);
+        let other = buffers.take(1_000);
+        assert_ne!(other.as_ptr(), place);
         assert_eq!(part, [7; 10].as_slice());
         drop(part);
         let again = buffers.take(1_000);

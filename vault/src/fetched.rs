@@ -71,6 +71,7 @@ mod tests {
         let stores: [Arc<dyn ObjectStore>; 2] = [Arc::new(local), Arc::new(InMemory::new())];
         let all: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
         let path = Path::from("object");
+        let at = |offset: u64| usize::try_from(offset).unwrap();
         for store in stores {
             store.put(&path, all.clone().into()).await.unwrap();
             let buffers = Buffers::default();
@@ -83,7 +84,7 @@ mod tests {
                 let got = store.get_opts(&path, options).await.unwrap();
                 let bytes = take_all(got, &buffers).await.unwrap();
                 let range = range.unwrap_or(0..400_000);
-                assert_eq!(bytes, all[range.start as usize..range.end as usize]);
+                assert_eq!(bytes, all[at(range.start)..at(range.end)]);
                 assert_eq!(*place.get_or_insert(bytes.as_ptr()), bytes.as_ptr());
             }
         }

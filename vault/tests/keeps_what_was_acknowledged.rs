@@ -362,7 +362,7 @@ async fn a_chunk_of_other_rows_is_refused_by_name_however_well_it_is_sealed() {
         .await
         .unwrap();
     let name = |at: usize| timeline.cluster().chunk_object(&base.chunks[at]);
-    let path = |at: usize| Path::from(format!("v/{}", name(at)));
+    let path = |at: usize| Path::from(format!("some/prefix/{}", name(at)));
     let object = async |at| store.get(&path(at)).await.unwrap().bytes().await.unwrap();
     let sound = object(1).await;
     let (_, other) = envelope::open_any(&object(2).await, envelope::Kind::Chunk).unwrap();
