@@ -117,3 +117,44 @@ impl Drop for Appender {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_appended_is_there_in_order_and_buffers_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut appender = Appender::new(File::create_new(&path).unwrap());
+        let mut buffer = Vec::new();
+        for step in 0..40 {
+            buffer.resize(WRITE_BYTES, step);
+            buffer = appender.append(buffer).unwrap();
+            assert!(buffer.is_empty());
+        }
+        appender.finish(&[40; 3]).unwrap();
+        let written = fs::read(&path).unwrap();
+        assert_eq!(written.len(), 40 * WRITE_BYTES + 3);
+        let mut pieces = written.chunks(WRITE_BYTES).zip(0..);
+        assert!(pieces.all(|(piece, step)| piece.iter().all(|byte| *byte == step)));
+    }
+
+    #[test]
+    fn a_write_that_fails_is_told_by_one_of_the_next_calls() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        let unwritable = || Appender::new(File::open(&path).unwrap());
+        let mut appender = unwritable();
+        let mut taken = (0..MOST_WAITING + 2).map(|_| appender.append(vec![7; WRITE_BYTES]));
+        assert!(taken.any(|taken| taken.is_err()));
+        let mut appender = unwritable();
+        appender.append(vec![7; WRITE_BYTES]).unwrap();
+        appender.finish(&[]).unwrap_err();
+        drop(unwritable().append(vec![7; WRITE_BYTES]));
+        assert!(fs::read(&path).unwrap().is_empty());
+    }
+}

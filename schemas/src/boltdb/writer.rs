@@ -49,6 +49,9 @@ pub struct DbSummary {
 /// ascending order. Nothing is valid before [`DbWriter::finish`], which writes the metas last: an interrupted file is
 /// refused by every reader. The caller deletes it, and syncs the directory of a finished one.
 ///
+/// A large file is written and synced on threads of its own, which end with this: an error of the disk may be reported
+/// by a later call than the one whose bytes it is about.
+///
 /// The metas name no freelist page: bbolt then takes all pages that no tree reaches as free, and there are none. This
 /// is the form that etcd itself keeps on Linux (`NoFreelistSync`).
 #[derive(Debug)]
